@@ -1,0 +1,153 @@
+//! The host configuration: where an application runs.
+//!
+//! A TOML file is read into the raw structs of `raw` and resolved once into the [`model`]; what the
+//! command line says overrides it. Environment variables are not read. What runs is
+//! [`crate::manifest`]'s matter.
+
+pub mod defaults;
+pub mod model;
+mod raw;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::manifest::document::{At, Located, Report, SPAN_MIN, Text, text_of};
+pub use crate::manifest::document::{Problem, Problems};
+use model::{EngineConfig, HostConfig, HttpListener};
+
+/// What the command line says, which takes precedence over the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Where the public listener listens.
+    pub http: Option<SocketAddr>,
+    /// Where the operators' listener listens.
+    pub admin: Option<SocketAddr>,
+    /// Where durable state is.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Reads the host configuration at `path`, or the defaults where there is none, and lays `overrides`
+/// over it.
+///
+/// Fails with everything that is wrong with the file, or with the one problem that it cannot be
+/// read.
+pub fn load(path: Option<&Path>, overrides: Overrides) -> Result<HostConfig, Problems> {
+    match path {
+        Some(path) => resolve(&text_of(path)?, path, overrides),
+        None => resolve("", Path::new("host configuration"), overrides),
+    }
+}
+
+/// Resolves the host configuration `text`, which is what `file` contains; nothing is read from the
+/// disk. A relative state directory stays relative, to wherever the host is started.
+///
+/// Fails with everything that is wrong with it.
+pub fn resolve(text: &str, file: &Path, overrides: Overrides) -> Result<HostConfig, Problems> {
+    let mut report = Report::new(file, text);
+    let raw = report.read::<raw::HostConfig>(text);
+    let config = raw.and_then(|raw| host_config(&raw, overrides, &mut report));
+    report.finish(config).map(|(config, _)| config)
+}
+
+/// The JSON schema of host configurations, for editors and other tools.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(raw::HostConfig).to_value()
+}
+
+fn host_config(
+    raw: &raw::HostConfig,
+    overrides: Overrides,
+    report: &mut Report,
+) -> Option<HostConfig> {
+    let http = http(raw, overrides.http, report);
+    let admin = raw
+        .admin
+        .as_ref()
+        .and_then(|admin| admin.value.listen.as_ref());
+    let admin_listen = address(admin, overrides.admin, defaults::ADMIN_LISTEN);
+    if http.listen == admin_listen && admin_listen.port() != 0 {
+        let at = admin.map_or_else(|| whole_file().key("admin").key("listen"), |a| a.at.clone());
+        let what = format!("{admin_listen} is where [http] listens, too");
+        report.problem(&at, what, "give each listener an address of its own");
+    }
+    let grace = raw
+        .shutdown
+        .as_ref()
+        .and_then(|shutdown| shutdown.value.grace.as_ref());
+    Some(HostConfig {
+        state_dir: state_dir(raw, overrides.state_dir, report),
+        http,
+        admin_listen,
+        shutdown_grace: report.span(grace, SPAN_MIN, defaults::SHUTDOWN_GRACE),
+        engine: engine(raw, report),
+    })
+}
+
+fn whole_file() -> At {
+    At {
+        key: String::new(),
+        line: None,
+    }
+}
+
+fn address(
+    field: Option<&Located<Text<SocketAddr>>>,
+    overriding: Option<SocketAddr>,
+    default: SocketAddr,
+) -> SocketAddr {
+    overriding.unwrap_or_else(|| field.map_or(default, |field| field.value.0))
+}
+
+fn state_dir(raw: &raw::HostConfig, overriding: Option<PathBuf>, report: &mut Report) -> PathBuf {
+    let written = raw.state_dir.as_ref();
+    if let Some(written) = written
+        && written.value.is_empty()
+    {
+        report.problem(&written.at, "is empty", "write a path, or leave it out");
+    }
+    overriding.unwrap_or_else(|| {
+        let written = written.map(|written| PathBuf::from(&written.value));
+        written.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR))
+    })
+}
+
+fn http(
+    raw: &raw::HostConfig,
+    overriding: Option<SocketAddr>,
+    report: &mut Report,
+) -> HttpListener {
+    let raw = raw.http.as_ref().map(|http| &http.value);
+    let listen = raw.and_then(|http| http.listen.as_ref());
+    let connections = raw.and_then(|http| http.connections.as_ref());
+    let header_timeout = raw.and_then(|http| http.header_timeout.as_ref());
+    HttpListener {
+        listen: address(listen, overriding, defaults::HTTP_LISTEN),
+        connections_max: report.count(connections, defaults::CONNECTIONS_MAX),
+        header_timeout: report.span(header_timeout, SPAN_MIN, defaults::HEADER_TIMEOUT),
+    }
+}
+
+fn engine(raw: &raw::HostConfig, report: &mut Report) -> EngineConfig {
+    let raw = raw.engine.as_ref().map(|engine| &engine.value);
+    let instances = raw.and_then(|engine| engine.instances.as_ref());
+    let memory = raw.and_then(|engine| engine.memory.as_ref());
+    let workers = raw.and_then(|engine| engine.worker_threads.as_ref());
+    let memory_bytes_max = report.size(memory, defaults::MEMORY_BYTES_MAX);
+    if let Some(memory) = memory
+        && memory_bytes_max > defaults::MEMORY_BYTES_CEILING
+    {
+        report.problem(
+            &memory.at,
+            "is more than a component can address",
+            "write \"4GiB\" at most",
+        );
+    }
+    EngineConfig {
+        instances_max: report.count(instances, defaults::INSTANCES_MAX),
+        memory_bytes_max: memory_bytes_max.next_multiple_of(defaults::PAGE_BYTES),
+        worker_threads: report.count(workers, defaults::worker_threads()),
+    }
+}

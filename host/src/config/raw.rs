@@ -1,0 +1,93 @@
+//! The host configuration as it is written. The JSON schema is derived from these declarations, so
+//! their documentation is what an editor shows.
+
+use std::net::SocketAddr;
+
+use crate::manifest::document::{Size, Span, Text, TextForm, Wrong, raw_table};
+
+raw_table! {
+    /// Where and how a host runs.
+    pub struct HostConfig {
+        required {}
+        optional {
+            /// Durable state, relative to the directory in which the host is started. Default
+            /// ".wharf".
+            state_dir: String,
+            /// The public listener.
+            http: Http,
+            /// The operators' listener.
+            admin: Admin,
+            /// Ordered shutdown.
+            shutdown: Shutdown,
+            /// Bounds that all components share.
+            engine: Engine,
+        }
+    }
+}
+
+raw_table! {
+    /// The public listener.
+    pub struct Http {
+        required {}
+        optional {
+            /// An address and port; port 0 takes any free one. Default "127.0.0.1:8080".
+            listen: Text<SocketAddr>,
+            /// Connections open at once; more wait in the kernel's backlog. Default 8192.
+            connections: u64,
+            /// Longest wait for a request's headers, once its first byte is there. Default 15s.
+            header_timeout: Span,
+        }
+    }
+}
+
+raw_table! {
+    /// The operators' listener.
+    pub struct Admin {
+        required {}
+        optional {
+            /// An address and port; port 0 takes any free one. Default "127.0.0.1:9090".
+            listen: Text<SocketAddr>,
+        }
+    }
+}
+
+raw_table! {
+    /// Ordered shutdown.
+    pub struct Shutdown {
+        required {}
+        optional {
+            /// How long accepted work may take to finish. Default 30s.
+            grace: Span,
+        }
+    }
+}
+
+raw_table! {
+    /// Bounds that all components share.
+    pub struct Engine {
+        required {}
+        optional {
+            /// Component instances alive at once. Default 1000.
+            instances: u64,
+            /// Linear memory that one instance can be allowed, rounded up to whole pages of 64 KiB;
+            /// a component's own limit is at most this. Default 256MiB.
+            memory: Size,
+            /// Threads for deliveries and other background work. Default: one for each core.
+            worker_threads: u64,
+        }
+    }
+}
+
+impl TextForm for SocketAddr {
+    const NAME: &'static str = "address";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        text.parse().map_err(|_| {
+            let what = format!("{text:?} is not an address and port");
+            Wrong::new(
+                what,
+                "write an IP address and a port, such as \"127.0.0.1:8080\"",
+            )
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! The application manifest: what runs.
+//!
+//! A manifest is read into the raw structs of `raw`, which `resolve` turns into the [`model`]'s
+//! [`Application`]. Everything wrong is reported at once. This is the only place that knows how a
+//! manifest is written; where it runs is [`crate::config`]'s matter.
+
+pub mod defaults;
+pub(crate) mod document;
+mod forms;
+pub mod model;
+mod outbound;
+mod pattern;
+mod raw;
+mod resolve;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use document::Report;
+pub use document::{Problem, Problems};
+use model::Application;
+pub use outbound::INTERNAL_DOMAIN;
+
+/// A valid manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What it says.
+    pub application: Application,
+    /// What is allowed but looks unintended.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the manifest at `path`; relative paths in it are resolved against its directory.
+///
+/// Fails with everything that is wrong with it, or with the one problem that it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let text = document::text_of(path)?;
+    resolve(&text, path)
+}
+
+/// Resolves the manifest `text`, which is what `file` contains; nothing is read from the disk.
+///
+/// Fails with everything that is wrong with it.
+pub fn resolve(text: &str, file: &Path) -> Result<Loaded, Problems> {
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let mut report = Report::new(file, text);
+    let raw = report.read(text);
+    let application = raw.and_then(|raw| resolve::application(&raw, directory, &mut report));
+    let (application, warnings) = report.finish(application)?;
+    Ok(Loaded {
+        application,
+        warnings,
+    })
+}
+
+/// The JSON schema of manifests, for editors and other tools.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(raw::Manifest).to_value()
+}

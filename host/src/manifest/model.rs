@@ -1,0 +1,246 @@
+//! The application model: what runs. Every value in it is valid.
+//!
+//! All manifest formats become this one; nothing downstream knows which format it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+
+/// One application: its components and what binds the world's events to them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Application {
+    /// The application's name, a label.
+    pub name: String,
+    /// At least one component.
+    pub components: BTreeMap<ComponentName, Component>,
+    /// HTTP routes in the manifest's order; `routing` ranks them.
+    pub routes: Vec<Route>,
+    /// Subscriptions; one component subscribes to a subject at most once.
+    pub subscriptions: Vec<Subscription>,
+    /// Subjects with limits of their own; others have the defaults.
+    pub streams: BTreeMap<Subject, StreamLimits>,
+}
+
+/// A named service of the application.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Component {
+    /// Its name within the application.
+    pub name: ComponentName,
+    /// Where its bytes are.
+    pub artifact: Artifact,
+    /// How they are made, where the manifest says so.
+    pub build: Option<Build>,
+    /// What it may use beyond computing.
+    pub grants: Grants,
+    /// Environment variables; also what `wasi:config` answers.
+    pub environment: BTreeMap<String, String>,
+    /// Environment variables whose values come from the host configuration's provider.
+    pub secrets: BTreeMap<String, Secret>,
+    /// What it may consume.
+    pub limits: Limits,
+    /// Where its deadline is checked.
+    pub preemption: Preemption,
+    /// How far instances are shared by requests.
+    pub reuse: Reuse,
+}
+
+/// Where a component's bytes are, and what they must be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Artifact {
+    /// Resolved against the manifest's directory.
+    pub path: PathBuf,
+    /// The digest that the bytes must have, where the manifest pins it.
+    pub sha256: Option<Digest>,
+}
+
+/// How a component is built from source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Build {
+    /// A shell command.
+    pub command: String,
+    /// Where it runs; resolved against the manifest's directory.
+    pub workdir: PathBuf,
+    /// It compiles C for wasm, so clang and a WASI sysroot must be there.
+    pub c_toolchain: bool,
+}
+
+/// What a component may use beyond computing. Nothing is granted by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Grants {
+    /// Key-value labels. `default` is the component's own; any other is shared with whom it is
+    /// granted to.
+    pub keyvalue: BTreeSet<StoreLabel>,
+    /// Blob containers.
+    pub blobstore: BTreeMap<ContainerName, Access>,
+    /// Subjects that it may publish to.
+    pub publish: BTreeSet<Subject>,
+    /// Where its outbound HTTP requests may go.
+    pub outbound_http: Vec<OutboundHost>,
+}
+
+/// How a blob container may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Objects may be read and listed.
+    Read,
+    /// Objects may also be written and deleted.
+    ReadWrite,
+}
+
+/// One place that outbound HTTP may go to, such as `https://api.example.com:8443`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundHost {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// The host.
+    pub host: HostPattern,
+    /// The port; the scheme's own where the manifest names none.
+    pub port: u16,
+}
+
+/// The schemes of outbound HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// A host, or all hosts below a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Exactly this host, lower-case.
+    Exact(String),
+    /// `*.example.com`: any name below this domain, which is kept without the `*.`.
+    Below(String),
+    /// `<component>.internal`: another component, in process.
+    Component(ComponentName),
+}
+
+/// A secret's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// What the host configuration's provider knows it as.
+    pub name: SecretName,
+    /// What to make it where the provider does not have it yet.
+    pub generate: Option<Generate>,
+}
+
+/// The secrets that a host can make by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generate {
+    /// A key ring of 256-bit HMAC keys, newest first: `kid:base64url[,kid:base64url...]`.
+    HmacSha256,
+}
+
+/// What a component may consume.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Linear memory of one instance, in bytes.
+    pub memory_bytes_max: usize,
+    /// From a request's arrival to the first byte of its response.
+    pub deadline: Duration,
+    /// Longest pause within a response body.
+    pub response_idle: Duration,
+    /// Instances that live at once.
+    pub instances_max: usize,
+    /// Requests that wait for an instance; past it the answer is 503.
+    pub queue_max: usize,
+    /// Bytes of a request's body; past it the answer is 413.
+    pub request_body_bytes_max: u64,
+    /// Bytes of a request's header names and values; past it the answer is 431.
+    pub request_header_bytes_max: usize,
+}
+
+/// Where a component's deadline is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preemption {
+    /// At every loop and call, so that nothing can run past it.
+    Epoch,
+    /// Where the guest calls the host: tight loops run up to 30 % faster, and an endless one is
+    /// never stopped. For trusted components.
+    HostCalls,
+}
+
+/// How far instances are shared by requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reuse {
+    /// Requests that one instance serves; 1 is a fresh instance for each. `None` chooses by what
+    /// the component exports: 1 for 0.2, 128 for 0.3.
+    pub requests_max: Option<u32>,
+    /// Requests that one 0.3 instance serves at the same time.
+    pub concurrent_max: u32,
+    /// How long an idle instance is kept for the next request.
+    pub idle_timeout: Duration,
+}
+
+/// What binds HTTP requests to a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `Host` that the request must name, lower-case and without port; any where absent.
+    pub host: Option<String>,
+    /// Methods, upper-case; any where empty.
+    pub methods: BTreeSet<String>,
+    /// The path pattern.
+    pub path: PathPattern,
+    /// Who serves it.
+    pub component: ComponentName,
+}
+
+/// `/jobs/:id/events`, `/static/...`: literal segments, one-segment parameters, and optionally the
+/// rest of the path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathPattern {
+    /// The segments between slashes; none for `/` itself.
+    pub segments: Vec<PathSegment>,
+    /// It ends in `/...`, which also matches the bare prefix.
+    pub wildcard: bool,
+}
+
+/// One segment of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathSegment {
+    /// Exactly this text.
+    Literal(String),
+    /// Any one segment, `:name`.
+    Parameter(String),
+}
+
+/// What binds a subject's messages to a component.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscription {
+    /// The subject.
+    pub subject: Subject,
+    /// Who handles its messages; also the consumer group's name.
+    pub component: ComponentName,
+    /// Deliveries in progress at once.
+    pub concurrency: usize,
+    /// How long a delivery is held before another host may take it over; extended while the
+    /// instance works.
+    pub lease: Duration,
+    /// Longest that one delivery may work.
+    pub deadline: Duration,
+    /// Deliveries of one message before it becomes a dead letter.
+    pub deliveries_max: u32,
+    /// The pause before a retry.
+    pub backoff: Backoff,
+}
+
+/// Exponential backoff with full jitter between retries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// The pause after the first failure.
+    pub first: Duration,
+    /// The longest pause.
+    pub max: Duration,
+}
+
+/// Limits of one subject's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Messages not yet acknowledged by every group; past it publishing fails.
+    pub length_max: u64,
+}
