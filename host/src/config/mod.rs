@@ -14,7 +14,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::document::{At, Located, Report, SPAN_MIN, Text, text_of};
+use crate::manifest::document::{At, Located, Report, SPAN_MIN, Text, schema_of, text_of};
 pub use crate::manifest::document::{Problem, Problems};
 use model::{EngineConfig, HostConfig, HttpListener};
 
@@ -54,7 +54,7 @@ pub fn resolve(text: &str, file: &Path, overrides: Overrides) -> Result<HostConf
 
 /// The JSON schema of host configurations, for editors and other tools.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(raw::HostConfig).to_value()
+    schema_of::<raw::HostConfig>()
 }
 
 fn host_config(

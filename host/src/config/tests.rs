@@ -1,1 +1,147 @@
+use std::path::Path;
+use std::time::Duration;
 
+use super::*;
+
+const LOCAL: &str = include_str!("../../../runtime-config/local.toml");
+
+fn resolved(text: &str) -> HostConfig {
+    resolve(text, Path::new("host.toml"), Overrides::default())
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(text: &str) -> String {
+    resolve(text, Path::new("host.toml"), Overrides::default())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn the_local_configuration_says_what_the_defaults_are() {
+    let defaults = load(None, Overrides::default()).unwrap();
+    assert_eq!(resolved(LOCAL), defaults);
+    assert_eq!(defaults.state_dir, Path::new(".wharf"));
+    assert_eq!(defaults.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(defaults.admin_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(defaults.shutdown_grace, Duration::from_secs(30));
+    assert!(defaults.engine.worker_threads >= 1);
+}
+
+#[test]
+fn every_key_is_resolved() {
+    let config = resolved(
+        r#"
+        state_dir = "/var/lib/wharf"
+        http = { listen = "[::]:80", connections = 10, header_timeout = "2s" }
+        admin.listen = "127.0.0.1:81"
+        shutdown.grace = "1m"
+        engine = { instances = 5, memory = "100KiB", worker_threads = 3 }
+        "#,
+    );
+    let expected = HostConfig {
+        state_dir: "/var/lib/wharf".into(),
+        http: HttpListener {
+            listen: "[::]:80".parse().unwrap(),
+            connections_max: 10,
+            header_timeout: Duration::from_secs(2),
+        },
+        admin_listen: "127.0.0.1:81".parse().unwrap(),
+        shutdown_grace: Duration::from_secs(60),
+        engine: EngineConfig {
+            instances_max: 5,
+            memory_bytes_max: 128 << 10,
+            worker_threads: 3,
+        },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_command_line_takes_precedence() {
+    let overrides = Overrides {
+        http: Some("127.0.0.1:0".parse().unwrap()),
+        admin: Some("127.0.0.1:0".parse().unwrap()),
+        state_dir: Some("elsewhere".into()),
+    };
+    let config = resolve(LOCAL, Path::new("host.toml"), overrides).unwrap();
+    assert_eq!(config.http.listen.port(), 0);
+    assert_eq!(config.admin_listen.port(), 0);
+    assert_eq!(config.state_dir, Path::new("elsewhere"));
+    assert_eq!(config.http.connections_max, defaults::CONNECTIONS_MAX);
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once() {
+    let found = problems(
+        r#"state_dir = ""
+[http]
+listen = "localhost"
+conections = 1
+header_timeout = 15
+[shutdown]
+grace = "0s"
+[engine]
+instances = 0
+memory = "5GiB"
+worker_threads = -1
+[redis]
+"#,
+    );
+    let expected = r#"host.toml:1: state_dir: is empty
+    fix: write a path, or leave it out
+host.toml:3: http.listen: "localhost" is not an address and port
+    fix: write an IP address and a port, such as "127.0.0.1:8080"
+host.toml:4: http.conections: unknown key
+    fix: did you mean connections? Known here: listen, connections, header_timeout
+host.toml:5: http.header_timeout: must be a time with its unit, such as "30s", but is an integer
+    fix: write a time with its unit, such as "30s"
+host.toml:7: shutdown.grace: must be at least 1ms
+    fix: write "1ms" or more, or leave it out
+host.toml:9: engine.instances: must be at least 1
+    fix: write 1 or more, or leave it out
+host.toml:10: engine.memory: is more than a component can address
+    fix: write "4GiB" at most
+host.toml:11: engine.worker_threads: -1 is out of range
+    fix: write a number from 0 up
+host.toml:12: redis: unknown key
+    fix: use one of: state_dir, http, admin, shutdown, engine"#;
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_two_listeners_cannot_be_one() {
+    let text = "[http]\nlisten = \"127.0.0.1:9\"\n[admin]\nlisten = \"127.0.0.1:9\"";
+    assert!(problems(text).starts_with("host.toml:4: admin.listen: 127.0.0.1:9 is where [http]"));
+    let overrides = Overrides {
+        http: Some(defaults::ADMIN_LISTEN),
+        ..Overrides::default()
+    };
+    let problems = load(None, overrides).unwrap_err().to_string();
+    assert!(
+        problems.starts_with("host configuration: admin.listen: "),
+        "{problems}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("absent.toml");
+    let problems = load(Some(&path), Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        problems.contains("absent.toml: cannot be read: "),
+        "{problems}"
+    );
+    std::fs::write(&path, LOCAL).unwrap();
+    assert_eq!(
+        load(Some(&path), Overrides::default()).unwrap(),
+        resolved(LOCAL)
+    );
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    crate::manifest::document::assert_schema_is_fresh("host-config.schema.json", &schema());
+}

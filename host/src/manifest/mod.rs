@@ -57,5 +57,5 @@ pub fn resolve(text: &str, file: &Path) -> Result<Loaded, Problems> {
 
 /// The JSON schema of manifests, for editors and other tools.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(raw::Manifest).to_value()
+    document::schema_of::<raw::Manifest>()
 }

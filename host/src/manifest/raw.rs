@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::document::{
-    At, Located, Map, Read, Report, Short, Shorthand, Size, Span, Text, TextForm, raw_table,
+    At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
+    raw_table,
 };
 use super::forms::{ApplicationName, EnvironmentName, HostName, Method};
 use super::model::{Access, Generate, OutboundHost, PathPattern, Preemption};
@@ -200,7 +201,7 @@ raw_table! {
         }
         optional {
             /// Methods that it serves; all where left out.
-            methods: Vec<Located<Text<Method>>>,
+            methods: NonEmpty<Located<Text<Method>>>,
             /// The host that a request must name, without a port; any where left out.
             host: Text<HostName>,
         }

@@ -13,21 +13,27 @@
 //!
 //! It knows nothing of what a manifest or a host configuration contains.
 
+#[cfg(test)]
+mod fresh;
 mod nearest;
 mod problem;
 mod quantity;
 mod read;
 mod report;
+mod schema;
 mod short;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use fresh::assert_schema_is_fresh;
 pub use problem::{Problem, Problems};
 pub(crate) use quantity::SPAN_MIN;
-pub(crate) use read::{Located, Map, Read, TableReader, raw_table};
+pub(crate) use read::{Located, Map, NonEmpty, Read, TableReader, raw_table};
 pub(crate) use report::{At, Report};
+pub(crate) use schema::schema_of;
 pub(crate) use short::{Short, Shorthand};
 pub(crate) use text::{Size, Span, Text, TextForm, Wrong, one_of, one_of_schema};
 

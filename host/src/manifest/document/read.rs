@@ -123,6 +123,42 @@ impl<T: Read> Read for Vec<T> {
     }
 }
 
+/// An array that has at least one element, of which those that could not be read are left out.
+#[derive(Debug, Clone)]
+pub(crate) struct NonEmpty<T>(pub Vec<T>);
+
+impl<T: Read> Read for NonEmpty<T> {
+    fn read(value: &Spanned<DeValue<'_>>, at: &At, report: &mut Report) -> Option<Self> {
+        if value
+            .get_ref()
+            .as_array()
+            .is_some_and(|elements| elements.is_empty())
+        {
+            report.problem(
+                at,
+                "is empty",
+                "write at least one element, or leave it out",
+            );
+        }
+        Vec::read(value, at, report).map(Self)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for NonEmpty<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("NonEmpty_of_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let items = generator.subschema_for::<T>();
+        schemars::json_schema!({ "type": "array", "minItems": 1, "items": items })
+    }
+}
+
 /// A table whose keys the author chooses. A value that could not be read is absent, and its key is
 /// there nonetheless, so that references to it still resolve.
 #[derive(Debug, Clone)]

@@ -37,7 +37,10 @@ fn place(at: &At) -> String {
 
 fn route(raw: &raw::Route, known: &Known<'_>, report: &mut Report) -> Option<Route> {
     let component = known.component(raw.component.as_ref(), report);
-    let methods = raw.methods.as_ref().map(|list| methods(list, report));
+    let methods = raw
+        .methods
+        .as_ref()
+        .map(|list| methods(&list.value.0, report));
     Some(Route {
         host: raw.host.as_ref().map(|host| host.value.0.0.clone()),
         methods: methods.unwrap_or_default(),
@@ -46,16 +49,9 @@ fn route(raw: &raw::Route, known: &Known<'_>, report: &mut Report) -> Option<Rou
     })
 }
 
-fn methods(list: &Located<Vec<Located<Text<Method>>>>, report: &mut Report) -> BTreeSet<String> {
-    if list.value.is_empty() {
-        report.problem(
-            &list.at,
-            "names no method",
-            "leave it out to serve every method",
-        );
-    }
+fn methods(list: &[Located<Text<Method>>], report: &mut Report) -> BTreeSet<String> {
     let mut methods = BTreeSet::new();
-    for entry in &list.value {
+    for entry in list {
         let Text(Method(method)) = &entry.value;
         if !methods.insert(method.clone()) {
             report.problem(
