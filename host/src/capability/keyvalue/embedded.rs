@@ -1,0 +1,305 @@
+//! Key-value on the embedded store: one table, ordered by store and key.
+//!
+//! Writes go through the store's writer, which makes increments and swaps atomic without a lock.
+//! Single lookups run on the calling thread: they walk a few cached pages, which is less work than
+//! handing them to another thread. Reads of many keys go to the blocking pool.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
+
+use super::{BATCH_BYTES_MAX, KeyValue, KeyValueError, StoreId, check, check_entry, check_key};
+use crate::capability::embedded::{Applied, Embedded, EmbeddedError, Failure, Outcome};
+
+/// (store, key) to value.
+const VALUES: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("keyvalue");
+
+/// Key-value stores in the embedded store's file.
+#[derive(Debug, Clone)]
+pub struct EmbeddedKeyValue {
+    store: Arc<Embedded>,
+}
+
+impl EmbeddedKeyValue {
+    /// Prepares the table in `store`.
+    pub async fn open(store: Arc<Embedded>) -> Result<Self, EmbeddedError> {
+        let created: Result<(), ()> = store
+            .write(0, |transaction| {
+                transaction.open_table(VALUES)?;
+                Ok(Applied::Changed(()))
+            })
+            .await?;
+        debug_assert!(created.is_ok(), "creating a table refuses nothing");
+        Ok(Self { store })
+    }
+
+    async fn write<T, F>(&self, store: &StoreId, bytes: usize, apply: F) -> Result<T, KeyValueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Values<'_>, &str) -> Outcome<T, KeyValueError> + Send + 'static,
+    {
+        let id = store.clone();
+        let apply = move |transaction: &WriteTransaction| {
+            apply(&mut transaction.open_table(VALUES)?, id.as_str())
+        };
+        self.store
+            .write(bytes, apply)
+            .await
+            .map_err(|error| backend(store, error))?
+    }
+
+    /// Reads on the blocking pool.
+    async fn read<T, F>(&self, store: &StoreId, read: F) -> Result<T, KeyValueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Embedded, &str) -> Result<T, EmbeddedError> + Send + 'static,
+    {
+        let (embedded, id) = (self.store.clone(), store.clone());
+        tokio::task::spawn_blocking(move || read(&embedded, id.as_str()))
+            .await
+            .map_err(|error| backend(store, error))?
+            .map_err(|error| backend(store, error))
+    }
+}
+
+type Values<'a> = Table<'a, (&'static str, &'static str), &'static [u8]>;
+
+fn backend(
+    store: &StoreId,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> KeyValueError {
+    KeyValueError::Backend {
+        store: store.clone(),
+        source: Box::new(source),
+    }
+}
+
+fn lookup(embedded: &Embedded, store: &str, key: &str) -> Result<Option<Bytes>, EmbeddedError> {
+    let table = embedded.read()?.open_table(VALUES)?;
+    let found = table.get((store, key))?;
+    Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+}
+
+fn keys_after(
+    embedded: &Embedded,
+    store: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>, EmbeddedError> {
+    let table = embedded.read()?.open_table(VALUES)?;
+    let start = match after {
+        Some(after) => Bound::Excluded((store, after)),
+        None => Bound::Included((store, "")),
+    };
+    let mut keys = Vec::new();
+    for entry in table
+        .range::<(&str, &str)>((start, Bound::Unbounded))?
+        .take(limit)
+    {
+        let (key, _) = entry?;
+        let (found, key) = key.value();
+        if found != store {
+            break;
+        }
+        keys.push(key.to_owned());
+    }
+    Ok(keys)
+}
+
+/// Reads a counter: decimal text, 0 where there is none.
+fn number(store: &StoreId, key: &str, value: Option<&[u8]>) -> Result<i64, KeyValueError> {
+    let Some(value) = value else { return Ok(0) };
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| KeyValueError::NotANumber {
+            store: store.clone(),
+            key: key.to_owned(),
+        })
+}
+
+#[async_trait]
+impl KeyValue for EmbeddedKeyValue {
+    async fn get(&self, store: &StoreId, key: &str) -> Result<Option<Bytes>, KeyValueError> {
+        check_key(store, key)?;
+        lookup(&self.store, store.as_str(), key).map_err(|error| backend(store, error))
+    }
+
+    async fn set(&self, store: &StoreId, key: &str, value: Bytes) -> Result<(), KeyValueError> {
+        check_entry(store, key, &value)?;
+        let key = key.to_owned();
+        self.write(store, value.len(), move |values, store| {
+            values.insert((store, key.as_str()), &*value)?;
+            Ok(Applied::Changed(()))
+        })
+        .await
+    }
+
+    async fn delete(&self, store: &StoreId, key: &str) -> Result<(), KeyValueError> {
+        self.delete_many(store, &[key.to_owned()]).await
+    }
+
+    async fn exists(&self, store: &StoreId, key: &str) -> Result<bool, KeyValueError> {
+        Ok(self.get(store, key).await?.is_some())
+    }
+
+    async fn keys(
+        &self,
+        store: &StoreId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, KeyValueError> {
+        let after = after.map(str::to_owned);
+        self.read(store, move |embedded, store| {
+            keys_after(embedded, store, after.as_deref(), limit)
+        })
+        .await
+    }
+
+    async fn increment(
+        &self,
+        store: &StoreId,
+        key: &str,
+        delta: i64,
+    ) -> Result<i64, KeyValueError> {
+        if delta == 0 {
+            return number(store, key, self.get(store, key).await?.as_deref());
+        }
+        check_key(store, key)?;
+        let (id, key) = (store.clone(), key.to_owned());
+        self.write(store, 0, move |values, store| {
+            let current = match values.get((store, key.as_str()))? {
+                Some(value) => number(&id, &key, Some(value.value())),
+                None => Ok(0),
+            };
+            let sum = current.map_err(Failure::Refused)?.checked_add(delta);
+            let sum = sum.ok_or_else(|| {
+                Failure::Refused(KeyValueError::Overflow {
+                    store: id.clone(),
+                    key: key.clone(),
+                })
+            })?;
+            values.insert((store, key.as_str()), sum.to_string().as_bytes())?;
+            Ok(Applied::Changed(sum))
+        })
+        .await
+    }
+
+    async fn swap(
+        &self,
+        store: &StoreId,
+        key: &str,
+        expected: Option<Bytes>,
+        new: Bytes,
+    ) -> Result<Result<(), Option<Bytes>>, KeyValueError> {
+        check_entry(store, key, &new)?;
+        let key = key.to_owned();
+        self.write(store, new.len(), move |values, store| {
+            let current = values.get((store, key.as_str()))?;
+            let current = current.map(|value| Bytes::copy_from_slice(value.value()));
+            if current != expected {
+                return Ok(Applied::Unchanged(Err(current)));
+            }
+            values.insert((store, key.as_str()), &*new)?;
+            Ok(Applied::Changed(Ok(())))
+        })
+        .await
+    }
+
+    async fn get_many(
+        &self,
+        store: &StoreId,
+        keys: &[String],
+    ) -> Result<Vec<Option<Bytes>>, KeyValueError> {
+        keys.iter().try_for_each(|key| check_key(store, key))?;
+        let keys = keys.to_vec();
+        self.read(store, move |embedded, store| {
+            let table = embedded.read()?.open_table(VALUES)?;
+            let value = |key: &String| -> Result<_, EmbeddedError> {
+                let found = table.get((store, key.as_str()))?;
+                Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+            };
+            keys.iter().map(value).collect()
+        })
+        .await
+    }
+
+    async fn set_many(
+        &self,
+        store: &StoreId,
+        entries: Vec<(String, Bytes)>,
+    ) -> Result<(), KeyValueError> {
+        entries
+            .iter()
+            .try_for_each(|(key, value)| check_entry(store, key, value))?;
+        let bytes = entries
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        check(store, "batch", bytes, BATCH_BYTES_MAX)?;
+        self.write(store, bytes, move |values, store| {
+            for (key, value) in &entries {
+                values.insert((store, key.as_str()), &**value)?;
+            }
+            Ok(Applied::Changed(()))
+        })
+        .await
+    }
+
+    async fn delete_many(&self, store: &StoreId, keys: &[String]) -> Result<(), KeyValueError> {
+        keys.iter().try_for_each(|key| check_key(store, key))?;
+        let keys = keys.to_vec();
+        self.write(store, keys.len() * 64, move |values, store| {
+            let mut found = false;
+            for key in &keys {
+                found |= values.remove((store, key.as_str()))?.is_some();
+            }
+            Ok(if found {
+                Applied::Changed(())
+            } else {
+                Applied::Unchanged(())
+            })
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    async fn open(dir: &std::path::Path) -> EmbeddedKeyValue {
+        EmbeddedKeyValue::open(Embedded::open(dir).unwrap())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_embedded_store_is_a_key_value_store() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance::every_promise(&open(dir.path()).await).await;
+    }
+
+    #[tokio::test]
+    async fn it_keeps_what_it_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance::survives_reopening(async || Box::new(open(dir.path()).await) as _).await;
+    }
+
+    #[tokio::test]
+    async fn a_closed_store_is_a_backend_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let values = open(dir.path()).await;
+        let fail = |_: &WriteTransaction| -> Outcome<(), ()> {
+            Err(redb::Error::Corrupted("on purpose".to_owned()).into())
+        };
+        values.store.write(0, fail).await.unwrap_err();
+        let store = StoreId::component(&"auth".parse().unwrap());
+        let error = values.set(&store, "key", Bytes::new()).await.unwrap_err();
+        assert!(matches!(error, KeyValueError::Backend { .. }), "{error:?}");
+    }
+}
