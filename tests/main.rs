@@ -1,1 +1,31 @@
-fn main() {}
+//! What Wharf promises, tried on the real binary over sockets: one file per promise.
+//!
+//! The harness builds the host, the guests and the application once, by the commands that a user
+//! runs, and every test starts its own host on port 0 with its own state directory, unless it can
+//! share one without seeing the others.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, and the harness adds the host's log to it"
+)]
+
+mod harness;
+mod media;
+
+mod admin;
+mod blobstore;
+mod browser;
+mod command_line;
+mod compile_cache;
+mod configuration;
+mod deadlines_and_limits;
+mod floors;
+mod keyvalue;
+mod messages;
+mod misbehaving_guests;
+mod outbound_http;
+mod protocols;
+mod reproducible_builds;
+mod routes;
+mod shutdown;
+mod typed_calls;

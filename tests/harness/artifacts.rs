@@ -1,0 +1,104 @@
+//! What the tests run, built once per test run by the commands that a user would use.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A step that is done at most once; its failure is every caller's.
+struct Once(OnceLock<Result<(), String>>);
+
+impl Once {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn run(&self, step: impl FnOnce() -> Result<(), String>) {
+        if let Err(error) = self.0.get_or_init(step) {
+            panic!("{error}");
+        }
+    }
+}
+
+/// The workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests stand in the workspace")
+}
+
+/// The target directory of the cargo that runs the tests.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("cargo keeps it in the target directory")
+}
+
+/// Where a test leaves what a person may want to look at.
+pub fn output(name: &str) -> PathBuf {
+    let path = target().join("test-output").join(name);
+    std::fs::create_dir_all(&path).expect("the target directory can be written");
+    path
+}
+
+/// The host's binary. `cargo test --workspace` chooses the same features, so that only the binary
+/// itself may be left to link.
+pub fn wharf() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    static BUILT: Once = Once::new();
+    BUILT.run(|| {
+        run(Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--release", "--locked"])
+            .args(["--workspace", "--bin", "wharf"])
+            .env("CARGO_TARGET_DIR", target()))
+    });
+    PATH.get_or_init(|| {
+        let name = format!("wharf{}", std::env::consts::EXE_SUFFIX);
+        target().join("release").join(name)
+    })
+}
+
+/// A `wharf` command, in the workspace. Guests are built into the workspace's own target directory,
+/// where the manifests look for them, whatever directory the tests themselves are built in.
+pub fn command() -> Command {
+    let mut command = Command::new(wharf());
+    command
+        .current_dir(root())
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("WHARF_LOG");
+    command
+}
+
+/// The artifact of a guest in `fixtures/`.
+pub fn guest(name: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.run(|| run(command().args(["build", "tests/fixtures/fixtures.toml"])));
+    let path = root()
+        .join("target/wasm32-wasip2/release")
+        .join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} was not built", path.display());
+    path
+}
+
+/// The media application's manifest, with its components built.
+pub fn application() -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.run(|| run(command().args(["build", "runtime-config/media.toml"])));
+    root().join("runtime-config/media.toml")
+}
+
+/// Installs, where they are missing, the programs that only the tests need: ffmpeg, Chromium, node.
+pub fn tools() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.run(|| run(command().args(["setup", "--tests"])));
+}
+
+/// Runs a command to its end, its output beside the tests' own, so that long steps show progress.
+pub fn run(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} failed: {status}")),
+        Err(error) => Err(format!("{command:?} cannot be started: {error}")),
+    }
+}

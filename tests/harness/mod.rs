@@ -1,0 +1,17 @@
+//! What every test stands on: built artifacts, a running host, an HTTP client, bounded polling.
+//!
+//! It knows how `wharf` is started and stopped, and nothing of what any test promises.
+
+pub mod artifacts;
+pub mod client;
+pub mod host;
+pub mod manifest;
+pub mod metrics;
+pub mod poll;
+pub mod upstream;
+
+pub use artifacts::{guest, root};
+pub use client::{Client, Reply};
+pub use host::{Host, Launch};
+pub use manifest::{Manifest, scratch};
+pub use poll::eventually;
