@@ -26,7 +26,8 @@ const CHUNK_FRAMES: usize = 4608;
 pub struct Mp3Encoder {
     lame: Encoder,
     output: Vec<u8>,
-    placeholder_left: usize,
+    /// What came out before the size of the placeholder was known; `None` once it is taken out.
+    head: Option<Vec<u8>>,
     channels: u8,
     frames: u64,
 }
@@ -59,12 +60,11 @@ impl Mp3Encoder {
         }
         builder.set_to_write_vbr_tag(true).map_err(lame_error)?;
         let lame = builder.build().map_err(lame_error)?;
-        let placeholder_left = lame.lame_tag_size();
         let output = Vec::with_capacity(max_required_buffer_size(CHUNK_FRAMES));
         Ok(Self {
+            head: lame.is_lame_tag_written().then(Vec::new),
             lame,
             output,
-            placeholder_left,
             channels,
             frames: 0,
         })
@@ -132,10 +132,17 @@ impl Mp3Encoder {
         frame
     }
 
-    /// The output without what is left of the placeholder.
+    /// The output without the placeholder, whose size LAME tells once it has encoded a frame.
     fn audio(&mut self) -> &[u8] {
-        let skip = self.placeholder_left.min(self.output.len());
-        self.placeholder_left -= skip;
-        &self.output[skip..]
+        if let Some(mut head) = self.head.take() {
+            head.append(&mut self.output);
+            let placeholder = self.lame.lame_tag_size();
+            if placeholder == 0 || head.len() < placeholder {
+                self.head = Some(head);
+            } else {
+                self.output.extend_from_slice(&head[placeholder..]);
+            }
+        }
+        &self.output
     }
 }

@@ -11,10 +11,9 @@ pub enum Mp3Quality {
     Variable(Quality),
 }
 
-const BITRATES: [(&str, Bitrate); 14] = [
-    ("32k", Bitrate::Kbps32),
-    ("40k", Bitrate::Kbps40),
-    ("48k", Bitrate::Kbps48),
+/// From 64 kbit/s on: the frames of less have no room for the length and the gapless information
+/// that stand in front of the audio, and LAME leaves them out.
+const BITRATES: [(&str, Bitrate); 11] = [
     ("64k", Bitrate::Kbps64),
     ("80k", Bitrate::Kbps80),
     ("96k", Bitrate::Kbps96),
@@ -42,7 +41,7 @@ const QUALITIES: [Quality; 10] = [
 ];
 
 impl Mp3Quality {
-    /// Reads `MP3_QUALITY`: `32k` to `320k` in MP3's own steps, or `v0` to `v9`. Empty is `192k`.
+    /// Reads `MP3_QUALITY`: `64k` to `320k` in MP3's own steps, or `v0` to `v9`. Empty is `192k`.
     ///
     /// # Errors
     /// A sentence for the operator.
@@ -89,7 +88,7 @@ mod tests {
             Mp3Quality::parse("V2"),
             Ok(Mp3Quality::Variable(Quality::NearBest))
         ));
-        for wrong in ["v10", "193k", "192", "best"] {
+        for wrong in ["v10", "193k", "192", "32k", "best"] {
             assert!(
                 Mp3Quality::parse(wrong).is_err_and(|message| message.contains("320k or v0 to v9"))
             );

@@ -157,16 +157,26 @@ pub fn correlation(a: &[f32], b: &[f32], lag_max: i64) -> (f64, i64) {
 }
 
 /// Bytes that are read by range.
-pub struct Bytes(Arc<Vec<u8>>);
+pub struct Bytes {
+    bytes: Arc<Vec<u8>>,
+    reads_left: Option<u32>,
+}
 
 impl RangeRead for Bytes {
     fn size(&self) -> u64 {
-        self.0.len() as u64
+        self.bytes.len() as u64
     }
 
     fn read_range(&mut self, start: u64, len: u64, into: &mut Vec<u8>) -> Result<(), StorageError> {
+        if let Some(left) = &mut self.reads_left {
+            *left = left.checked_sub(1).ok_or_else(|| StorageError {
+                operation: "reading",
+                object: "upload".to_owned(),
+                reason: "the network is down".to_owned(),
+            })?;
+        }
         into.clear();
-        into.extend_from_slice(&self.0[start as usize..(start + len) as usize]);
+        into.extend_from_slice(&self.bytes[start as usize..(start + len) as usize]);
         Ok(())
     }
 }
@@ -203,6 +213,8 @@ pub struct Memory {
     pub clock_ms: Cell<u64>,
     /// Writing fails after so many more objects.
     pub writes_left: Cell<Option<u32>>,
+    /// Reading an upload fails after so many more ranges.
+    pub reads_left: Cell<Option<u32>>,
 }
 
 struct MemoryWriter {
@@ -229,11 +241,19 @@ impl Platform for Memory {
     type Reader = Bytes;
 
     fn upload(&self, object: &str) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.uploads.borrow().get(object).cloned().map(Bytes))
+        let bytes = self.uploads.borrow().get(object).cloned();
+        Ok(bytes.map(|bytes| Bytes {
+            bytes,
+            reads_left: self.reads_left.get(),
+        }))
     }
 
     fn result(&self, object: &str) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.results.borrow().get(object).cloned().map(Bytes))
+        let bytes = self.results.borrow().get(object).cloned();
+        Ok(bytes.map(|bytes| Bytes {
+            bytes,
+            reads_left: None,
+        }))
     }
 
     fn write_result(&self, object: &str) -> Result<Box<dyn ObjectWriter>, StorageError> {
