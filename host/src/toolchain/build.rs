@@ -12,6 +12,7 @@ use super::freshness::{Before, needs_build, uses_cargo};
 use super::progress::{Outcome, Progress, run};
 use super::resolved::resolve;
 use super::rust::RustToolchain;
+use super::system::{System, is_root};
 use super::tool::{Tool, ensure};
 use crate::manifest::model::{Application, Build, Component};
 use crate::name::ComponentName;
@@ -69,9 +70,8 @@ pub enum BuildError {
     },
     /// Its command failed.
     #[error(
-        "{output}\ncomponent {component}: its build command failed ({status})\n\
-         To see more, mend the cause that stands above, then run again:\n  wharf build\n\
-         The command, in {workdir}:\n  {command}"
+        "{output}\ncomponent {component}: its build command failed ({status}); what it said stands \
+         above. It ran in {workdir}:\n  {command}"
     )]
     Failed {
         /// Whose build it is.
@@ -213,8 +213,7 @@ fn set_up(
                 path,
             });
         }
-        ensure(&[Tool::CForWasm], progress).map_err(setup)?;
-        CCompiler::find()
+        Some(c_compiler(progress).map_err(setup)?)
     } else {
         None
     };
@@ -224,4 +223,17 @@ fn set_up(
         rust.as_ref(),
         c.as_ref(),
     ))
+}
+
+/// The C compiler for wasm, installed where it is missing and that is allowed.
+fn c_compiler(progress: &mut dyn Progress) -> Result<CCompiler, SetupError> {
+    if let Some(compiler) = CCompiler::find() {
+        return Ok(compiler);
+    }
+    ensure(&[Tool::CForWasm], progress)?;
+    CCompiler::find().ok_or_else(|| SetupError::Missing {
+        what: Tool::CForWasm.name(),
+        why: "it was there a moment ago",
+        fix: Tool::CForWasm.how_to_get(System::detect(), is_root()),
+    })
 }

@@ -17,13 +17,7 @@ use super::progress::{Progress, run};
 use super::rust::{RustToolchain, TARGET};
 
 /// Releases of Debian that carry recent compilers, the likeliest first.
-const SUITES: [&str; 5] = [
-    "trixie-backports",
-    "forky",
-    "sid",
-    "forky-backports",
-    "trixie",
-];
+const SUITES: [&str; 4] = ["trixie-backports", "forky", "sid", "trixie"];
 
 /// Longest that one step may take: fetching some 60 MB, or compiling the standard library.
 const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -130,8 +124,9 @@ impl ScratchApt {
             fs::create_dir_all(directory.join(part))?;
         }
         let sources = directory.join("sources.list");
-        let lines =
-            SUITES.map(|suite| format!("deb [signed-by={KEYRING}] {archive} {suite} main\n"));
+        let lines = SUITES.map(|suite| {
+            format!("deb [signed-by={KEYRING} target=Packages lang=none] {archive} {suite} main\n")
+        });
         fs::write(&sources, lines.concat())?;
         let lists = directory.join("lists");
         let settings = [

@@ -38,6 +38,6 @@ exec "$rustc" \
   --remap-path-prefix "$WHARF_CARGO_HOME=/wharf/cargo" \
   --remap-path-prefix "$WHARF_SYSROOT/lib/rustlib/src/rust=/rustc/$WHARF_RUSTC_COMMIT" \
   --remap-path-prefix "$WHARF_TARGET_DIR=/wharf/target" \
-  --remap-path-prefix "$PWD=/wharf/workspace" \
+  --remap-path-prefix "$(pwd -P)=/wharf/workspace" \
   --remap-path-prefix "$CARGO_MANIFEST_DIR=/wharf/$CARGO_PKG_NAME-$CARGO_PKG_VERSION" \
   "$@"
