@@ -15,10 +15,9 @@
 //   #notices > li[data-job][data-outcome]               what the notifier said
 //   #page-error #account-error .job-error               all carry the class .error
 //   #status                                             what a screen reader is told
-//
-// The token lives in sessionStorage: it ends with the tab.
 
-const $ = (id) => document.getElementById(id);
+import { $, LIVE, Row, formatTime, rowOf, rows, say, showError } from "/row.js";
+import { Failure, authorized, eventsOf, request, session, whenExpired, wordsForStatus } from "/server.js";
 
 /** Uploads at once, and jobs followed by event streams at once. Over HTTP/1.1 a browser opens six
     connections to a host: these leave one for everything else. */
@@ -29,76 +28,7 @@ const POLL_MS = 1500;
 /** Pauses before an event stream is opened again. */
 const RECONNECT_MS = [500, 1000, 2000, 5000, 10000];
 
-// --- Session ------------------------------------------------------------------------------------
-
-const session = {
-  get token() { return sessionStorage.getItem("token"); },
-  get email() { return sessionStorage.getItem("email"); },
-  begin(token, email) {
-    sessionStorage.setItem("token", token);
-    sessionStorage.setItem("email", email);
-  },
-  end() {
-    sessionStorage.removeItem("token");
-    sessionStorage.removeItem("email");
-  },
-};
-
-/** Ends every request of a session when it does. */
-let sessionScope = new AbortController();
-
-/** A failure in words for a person. */
-class Failure extends Error {
-  constructor(message, status = 0) {
-    super(message);
-    this.status = status;
-  }
-}
-
-const OFFLINE = "The server cannot be reached. Check your connection and try again.";
-
-async function request(path, options = {}) {
-  let response;
-  try {
-    // Without credentials, a 401 never opens the browser's own password dialog.
-    response = await fetch(path, { credentials: "omit", ...options });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Failure(OFFLINE);
-  }
-  if (response.ok) return response;
-  throw new Failure(await wordsOf(response), response.status);
-}
-
-async function wordsOf(response) {
-  try {
-    const { error } = await response.json();
-    if (typeof error === "string" && error) return error;
-  } catch {
-    // Not JSON: whatever stands in front of the gateway answered.
-  }
-  return wordsForStatus(response.status);
-}
-
-function wordsForStatus(status) {
-  if (status === 413) return "This file is too large.";
-  if (status === 503) return "The server is busy. Try again in a moment.";
-  return `The server answered with an error (${status}). Try again.`;
-}
-
-/** A request in the name of who is logged in. */
-async function authorized(path, options = {}) {
-  try {
-    return await request(path, {
-      signal: sessionScope.signal,
-      ...options,
-      headers: { ...options.headers, Authorization: `Bearer ${session.token}` },
-    });
-  } catch (error) {
-    if (error.status === 401) leave(error.message);
-    throw error;
-  }
-}
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // --- Account card -------------------------------------------------------------------------------
 
@@ -119,6 +49,7 @@ $("sign-up").addEventListener("click", () => {
   });
 });
 $("log-out").addEventListener("click", () => leave());
+whenExpired(leave);
 
 async function withAccount(action) {
   const email = $("email").value.trim();
@@ -165,7 +96,6 @@ function setBusy(busy) {
 }
 
 function enter() {
-  sessionScope = new AbortController();
   $("who").textContent = session.email;
   $("welcome").hidden = true;
   $("session").hidden = false;
@@ -178,7 +108,6 @@ function enter() {
 function leave(reason = "") {
   if (!session.token) return;
   session.end();
-  sessionScope.abort();
   for (const row of [...rows]) row.remove();
   uploads.length = 0;
   $("notices").replaceChildren();
@@ -196,144 +125,6 @@ function showWelcome() {
   $("welcome").hidden = false;
 }
 
-// --- Small things -------------------------------------------------------------------------------
-
-function showError(element, text) {
-  element.textContent = text;
-  element.hidden = !text;
-}
-
-function say(text) {
-  $("status").textContent = text;
-}
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-const UNITS = ["B", "kB", "MB", "GB", "TB"];
-function formatBytes(bytes) {
-  let unit = 0;
-  while (bytes >= 1000 && unit < UNITS.length - 1) {
-    bytes /= 1000;
-    unit += 1;
-  }
-  return `${bytes.toLocaleString(undefined, { maximumFractionDigits: unit && bytes < 100 ? 1 : 0 })} ${UNITS[unit]}`;
-}
-
-function formatDuration(seconds) {
-  const whole = Math.round(seconds);
-  const two = (n) => String(n).padStart(2, "0");
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
-}
-
-function formatTime(text) {
-  const moment = new Date(text);
-  const today = moment.toDateString() === new Date().toDateString();
-  return moment.toLocaleString(undefined, today
-    ? { hour: "2-digit", minute: "2-digit" }
-    : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-}
-
-// --- Rows: one file each ------------------------------------------------------------------------
-
-/** Every row, in no order; the list element has the order. */
-const rows = new Set();
-const SETTLED = new Set(["done", "failed"]);
-const LIVE = new Set(["queued", "converting"]);
-const WORDS = { waiting: "Waiting", queued: "In the queue", done: "Ready", failed: "Failed", refused: "Not uploaded" };
-const ACTIONS = {
-  play: ["done"],
-  download: ["done"],
-  retry: ["refused"],
-  cancel: ["waiting", "uploading", "refused"],
-  delete: ["queued", "converting", "done", "failed"],
-};
-
-class Row {
-  constructor(name, size) {
-    this.element = $("job-template").content.firstElementChild.cloneNode(true);
-    this.part = (selector) => this.element.querySelector(selector);
-    this.scope = new AbortController();
-    this.job = null;
-    this.file = null;
-    this.xhr = null;
-    this.streaming = false;
-    this.part(".job-name").textContent = name;
-    this.part(".meter").setAttribute("aria-label", `Progress of ${name}`);
-    for (const button of this.element.querySelectorAll("[data-action]")) {
-      button.setAttribute("aria-label", `${button.textContent}: ${name}`);
-    }
-    this.name = name;
-    this.size = size;
-    rows.add(this);
-  }
-
-  get state() { return this.element.dataset.state; }
-
-  show(state, progress = 0, error = "") {
-    this.element.dataset.state = state;
-    const percent = Math.round(progress * 100);
-    this.part(".job-state").textContent =
-      state === "uploading" ? (percent < 100 ? `Uploading ${percent} %` : "Finishing upload")
-        : state === "converting" ? `Converting ${percent} %`
-          : WORDS[state];
-    const meter = this.part(".meter");
-    meter.setAttribute("aria-valuenow", String(percent));
-    meter.setAttribute("aria-valuetext", this.part(".job-state").textContent);
-    this.part(".meter-fill").style.transform = state === "queued" ? "" : `scaleX(${progress})`;
-    showError(this.part(".job-error"), error);
-    for (const [action, states] of Object.entries(ACTIONS)) {
-      this.part(`[data-action=${action}]`).hidden = !states.includes(state);
-    }
-    this.part(".job-meta").textContent = this.meta();
-    countRows();
-  }
-
-  meta() {
-    const parts = [];
-    if (this.job?.duration_seconds !== undefined) parts.push(formatDuration(this.job.duration_seconds));
-    parts.push(formatBytes(this.job?.size_bytes ?? this.size));
-    if (this.job) parts.push(formatTime(this.job.created_at));
-    return parts.join(" · ");
-  }
-
-  /** Shows what the server says of this job. A settled job stays as it is. */
-  update(job) {
-    if (SETTLED.has(this.state)) return;
-    const before = this.state;
-    this.job = job;
-    this.element.dataset.job = job.id;
-    this.show(job.state, job.progress, job.error);
-    if (before !== job.state && SETTLED.has(job.state) && before) {
-      say(job.state === "done" ? `${job.name} is ready.` : `${job.name} failed. ${job.error}`);
-      noticesSoon();
-    }
-  }
-
-  /** Takes the row off the page, with whatever still runs for it. */
-  remove() {
-    const hadFocus = this.element.contains(document.activeElement);
-    const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
-    this.scope.abort();
-    this.xhr?.abort();
-    if (this.url) URL.revokeObjectURL(this.url);
-    rows.delete(this);
-    this.element.remove();
-    countRows();
-    if (hadFocus) (next?.querySelector("[data-action]:not([hidden])") ?? $("file-input")).focus();
-  }
-}
-
-function rowOf(id) {
-  return [...rows].find((row) => row.job?.id === id);
-}
-
-function countRows() {
-  $("jobs-empty").hidden = rows.size > 0;
-  const open = [...rows].filter((row) => !SETTLED.has(row.state) && row.state !== "refused").length;
-  $("jobs-count").textContent = open ? `${open} in progress` : "";
-}
-
 $("jobs").addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
   const row = button && [...rows].find((candidate) => candidate.element.contains(button));
@@ -342,15 +133,22 @@ $("jobs").addEventListener("click", (event) => {
 
 async function act(row, button) {
   const actions = { play, download, delete: deleteJob, retry: retryUpload, cancel: (r) => r.remove() };
-  button.disabled = true;
+  // Not disabled meanwhile: that would take the keyboard's focus away.
+  if (row.busy) return;
+  row.busy = true;
+  button.setAttribute("aria-busy", "true");
   try {
     await actions[button.dataset.action](row);
   } catch (error) {
     if (error.name !== "AbortError") showError(row.part(".job-error"), error.message);
   } finally {
-    button.disabled = false;
+    row.busy = false;
+    button.removeAttribute("aria-busy");
   }
 }
+
+/** Ids that an answer which was already on its way must not bring back. */
+const deleted = new Set();
 
 async function deleteJob(row) {
   try {
@@ -358,6 +156,7 @@ async function deleteJob(row) {
   } catch (error) {
     if (error.status !== 404) throw error;
   }
+  deleted.add(row.job.id);
   row.remove();
   say(`${row.name} was deleted.`);
 }
@@ -524,6 +323,7 @@ async function refreshJobs() {
 /** Takes the newest jobs, newest first. */
 function showJobs(jobs) {
   for (const job of [...jobs].reverse()) {
+    if (deleted.has(job.id)) continue;
     let row = rowOf(job.id);
     if (!row) {
       // Still being uploaded by this page: the upload's own answer names it in a moment.
@@ -559,7 +359,7 @@ function pollSoon() {
     EventSource cannot carry the token. */
 async function stream(row) {
   row.streaming = true;
-  const scope = AbortSignal.any([sessionScope.signal, row.scope.signal]);
+  const scope = AbortSignal.any([session.signal, row.scope.signal]);
   let failures = 0;
   try {
     while (LIVE.has(row.state) && rows.has(row)) {
@@ -584,37 +384,12 @@ async function stream(row) {
   }
 }
 
-/** Splits a stream of server-sent events (HTML, section 9.2) into events with data. */
-async function* eventsOf(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let pending = "";
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      const blocks = (pending + value).split("\n\n");
-      pending = blocks.pop();
-      for (const block of blocks) {
-        const event = { event: "message", data: "" };
-        for (const line of block.split("\n")) {
-          const [, field, text] = /^([^:]*):? ?(.*)$/.exec(line);
-          if (field === "event") event.event = text;
-          if (field === "data") event.data += text;
-        }
-        if (event.data) yield event;
-      }
-    }
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
-
 // --- Notices ------------------------------------------------------------------------------------
 
-/** The notifier hears of a job's end when this page does; look twice. */
-function noticesSoon() {
+// The notifier hears of a job's end when this page does; look twice.
+$("jobs").addEventListener("settled", () => {
   for (const ms of [700, 3000]) setTimeout(() => session.token && refreshNotices(), ms);
-}
+});
 
 async function refreshNotices() {
   let notices;

@@ -41,7 +41,7 @@ impl Asset {
     }
 }
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 6] = [
     Asset::new(
         "/",
         "text/html; charset=utf-8",
@@ -51,6 +51,16 @@ static ASSETS: [Asset; 4] = [
         "/app.js",
         "text/javascript; charset=utf-8",
         include_bytes!("../page/app.js"),
+    ),
+    Asset::new(
+        "/row.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../page/row.js"),
+    ),
+    Asset::new(
+        "/server.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../page/server.js"),
     ),
     Asset::new(
         "/style.css",
@@ -99,9 +109,9 @@ mod tests {
         assert!(!html.contains("style=\""), "inline style");
         assert!(!html.contains(" onclick="), "inline handler");
         assert_eq!(html.matches("<script").count(), 1);
-        for name in ["/app.js", "/style.css", "/favicon.svg"] {
+        for asset in ASSETS.iter().filter(|asset| asset.path != "/") {
+            let name = asset.path;
             assert!(html.contains(name), "{name} is not used");
-            assert!(find(name).is_some(), "{name} is not served");
         }
     }
 

@@ -69,36 +69,43 @@ impl NewObject {
         Ok(object)
     }
 
-    /// Appends bytes, waiting where the backend is slow.
+    /// Appends bytes, waiting where the backend is slow. After a failure there is no object.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
-        let Some(stream) = &self.stream else {
-            return Err(self.stream_failed(StreamError::Closed));
+        let written = match &self.stream {
+            Some(stream) => write_all(stream, bytes),
+            None => Err(StreamError::Closed),
         };
-        write_all(stream, bytes).map_err(|error| self.stream_failed(error))
+        written.map_err(|error| self.give_up(&error))
     }
 
     /// Makes the object visible and durable.
     pub fn commit(mut self) -> Result<(), BlobError> {
-        if let Some(stream) = self.stream.take() {
-            stream
-                .blocking_flush()
-                .map_err(|error| self.stream_failed(error))?;
+        if let Some(stream) = &self.stream {
+            let flushed = stream.blocking_flush();
+            flushed.map_err(|error| self.give_up(&error))?;
         }
-        // Left in place on failure of the flush, so that the drop below removes the object.
-        let Some(value) = self.value.take() else {
-            return Ok(());
-        };
-        OutgoingValue::finish(value).map_err(|reason| {
+        self.finish().unwrap_or(Ok(())).map_err(|reason| {
             remove_quietly(self.container, &self.name);
             failed(self.container, &self.name)(reason)
         })
     }
 
-    fn stream_failed(&self, error: StreamError) -> BlobError {
-        let reason = match error {
-            StreamError::Closed => "the stream is closed".to_owned(),
-            StreamError::LastOperationFailed(error) => error.to_debug_string(),
+    /// Ends the value, once.
+    fn finish(&mut self) -> Option<Result<(), String>> {
+        drop(self.stream.take());
+        self.value.take().map(OutgoingValue::finish)
+    }
+
+    /// Only ending the value tells why its stream failed. Whatever that leaves is removed.
+    fn give_up(&mut self, error: &StreamError) -> BlobError {
+        let reason = match self.finish() {
+            Some(Err(reason)) => reason,
+            Some(Ok(())) | None => match error {
+                StreamError::Closed => "the stream is closed".to_owned(),
+                StreamError::LastOperationFailed(error) => error.to_debug_string(),
+            },
         };
+        remove_quietly(self.container, &self.name);
         failed(self.container, &self.name)(reason)
     }
 }
