@@ -92,7 +92,7 @@ pub struct Blobs {
 
 impl Blobs {
     /// Keeps objects as files under `dir`, which is created where it is missing and must belong to
-    /// this process alone. Blocks to remove what writers left that a killed host was in the middle of
+    /// this process and hold nothing else. Blocks to remove what writers left that a killed host was in the middle of
     /// (it looks at every file name once).
     pub fn local(dir: &Path) -> Result<Self, BlobError> {
         let failed = |source| BlobError::Directory {

@@ -321,3 +321,15 @@ fn a_directory_that_cannot_be_made_is_named() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_medium_that_fails_is_a_backend_error() {
+    let f = Fixture::new();
+    std::fs::write(
+        f.dir.path().join("uploads"),
+        "where the directory should be",
+    )
+    .unwrap();
+    let error = f.blobs.write(&f.container, "a").await.unwrap_err();
+    assert!(matches!(error, BlobError::Backend { .. }), "{error:?}");
+}

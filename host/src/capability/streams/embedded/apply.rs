@@ -7,9 +7,10 @@ use redb::{Error, ReadableTable as _, WriteTransaction};
 use tokio::time::Instant;
 
 use super::super::{Group, LeaseToken, StreamError};
+use super::handover::{Claim, Claimed};
 use super::record::{DEAD, Death, ENTRIES, GROUPS, PENDING, SUBJECTS};
 use super::schedule::{Appointment, Schedule, SubjectState};
-use super::{Claim, Claimed, lost, unknown};
+use super::{lost, unknown};
 use crate::capability::embedded::{Applied, Failure, Outcome};
 use crate::name::Subject;
 

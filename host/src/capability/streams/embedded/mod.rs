@@ -9,6 +9,7 @@
 //! The clock is the caller's (`tokio::time`); the writer thread reads none.
 
 mod apply;
+mod handover;
 mod record;
 mod schedule;
 
@@ -26,11 +27,10 @@ use super::{
     DeadLetter, Delivery, EntryId, Group, GroupStatus, LeaseToken, MESSAGE_BYTES_MAX, Message,
     StreamError, Streams,
 };
-use crate::capability::embedded::{
-    Afterthoughts, Applied, Embedded, EmbeddedError, Failure, Outcome,
-};
+use crate::capability::embedded::{Applied, Embedded, EmbeddedError, Outcome, creating};
 use crate::name::Subject;
 use apply::Held;
+use handover::{Claim, Claimed, Handover};
 use record::{DEAD, Death, ENTRIES};
 use schedule::{Appointment, GroupState, Schedule};
 
@@ -49,23 +49,6 @@ pub struct EmbeddedStreams {
     schedule: Arc<Mutex<Schedule>>,
 }
 
-/// What a claim found.
-enum Claim {
-    Some {
-        token: LeaseToken,
-        claimed: Vec<Claimed>,
-    },
-    Nothing {
-        next_due: Option<Instant>,
-    },
-}
-
-struct Claimed {
-    sequence: u64,
-    attempt: u32,
-    record: Vec<u8>,
-}
-
 impl EmbeddedStreams {
     /// Prepares the tables in `store` and reads what is pending: all of it is due at once, with the
     /// attempts counted that a killed host had begun.
@@ -73,7 +56,12 @@ impl EmbeddedStreams {
         let now = Instant::now();
         let schedule: Result<Schedule, ()> = store
             .write(0, move |transaction| {
-                Ok(Applied::Changed(apply::load(transaction, now)?))
+                let (schedule, new) = creating(transaction, || apply::load(transaction, now))?;
+                Ok(if new {
+                    Applied::Changed(schedule)
+                } else {
+                    Applied::Unchanged(schedule)
+                })
             })
             .await?;
         let schedule = Arc::new(Mutex::new(schedule.expect("loading refuses nothing")));
@@ -144,68 +132,19 @@ impl EmbeddedStreams {
     }
 
     /// Looks once; what it takes is given back if the caller is gone before it gets it.
-    async fn look(&self, group: &Group, max: usize) -> Result<Handover, StreamError> {
-        let (id, now) = (group.clone(), Instant::now());
-        let mut handover = Handover {
+    async fn look(&self, group: &Group, max: usize) -> Result<Claim, StreamError> {
+        let now = Instant::now();
+        let handover = Handover {
             group: group.clone(),
-            claim: Claim::Nothing { next_due: None },
+            claimed_at: now,
+            claim: Claim::default(),
             schedule: self.schedule.clone(),
             afterthoughts: self.store.afterthoughts(),
         };
-        self.step(&group.subject, 0, move |transaction, schedule| {
-            let applied = apply::claim(transaction, schedule, &id, max, now)?;
-            let (Applied::Changed(claim) | Applied::Unchanged(claim)) = applied;
-            let changed = matches!(claim, Claim::Some { .. });
-            handover.claim = claim;
-            Ok(if changed {
-                Applied::Changed(handover)
-            } else {
-                Applied::Unchanged(handover)
-            })
-        })
-        .await
-    }
-}
-
-/// Carries a claim from the writer thread to its caller. Dropped on the way (the caller was
-/// cancelled), it releases what was claimed.
-struct Handover {
-    group: Group,
-    claim: Claim,
-    schedule: Arc<Mutex<Schedule>>,
-    afterthoughts: Afterthoughts,
-}
-
-impl Handover {
-    fn take(mut self) -> Claim {
-        std::mem::replace(&mut self.claim, Claim::Nothing { next_due: None })
-    }
-}
-
-impl Drop for Handover {
-    fn drop(&mut self) {
-        let claim = std::mem::replace(&mut self.claim, Claim::Nothing { next_due: None });
-        let Claim::Some { token, claimed } = claim else {
-            return;
+        let step = move |transaction: &WriteTransaction, schedule: &mut Schedule| {
+            handover.fill(|group| apply::claim(transaction, schedule, group, max, now))
         };
-        let (group, schedule, now) = (self.group.clone(), self.schedule.clone(), Instant::now());
-        self.afterthoughts.write(move |transaction| {
-            for Claimed { sequence, .. } in claimed {
-                let held = Held {
-                    group: &group,
-                    sequence,
-                    token,
-                };
-                match apply::release(transaction, &mut lock(&schedule), &held, now) {
-                    // Refused: the lease ran out meanwhile, so another claim has it.
-                    Ok(_) | Err(Failure::Refused(_)) => {}
-                    Err(Failure::Storage(error)) => {
-                        return Err(error.into());
-                    }
-                }
-            }
-            Ok(Applied::Changed(()))
-        });
+        Ok(self.step(&group.subject, 0, step).await?.take())
     }
 }
 
@@ -272,7 +211,7 @@ impl Streams for EmbeddedStreams {
             };
             let mut wake = std::pin::pin!(wake.notified());
             wake.as_mut().enable();
-            let next_due = match self.look(group, max.max(1)).await?.take() {
+            let next_due = match self.look(group, max.max(1)).await? {
                 Claim::Some { token, claimed } => {
                     return claimed
                         .into_iter()
