@@ -26,8 +26,9 @@ const FILE_NAME: &str = "wharf.redb";
 /// what falls out is still in the operating system's page cache.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
-/// Most operations in one commit. At some 10 µs each a group stays near 10 ms, which is what a
-/// caller that comes just too late waits on top of its own commit.
+/// Most operations in one commit. At some 20 µs each (50,000 messages published in a second by 2,048
+/// tasks, on 2 busy cores) a group stays near 20 ms, which is what a caller that comes just too late
+/// waits on top of its own commit.
 const GROUP_OPERATIONS_MAX: usize = 1024;
 
 /// Most KiB that wait for the writer: twice the largest batch, so that one never blocks for ever.
