@@ -244,6 +244,8 @@ function startUploads() {
         row.show("refused", 0, error.message);
         say(`${row.name} was not uploaded. ${error.message}`);
         if (error.status === 401) leave(error.message);
+        // An upload that is refused early can look like a broken line: ask what is really wrong.
+        if (error.status === 0) refreshJobs();
       })
       .finally(() => {
         uploading -= 1;

@@ -152,7 +152,7 @@ impl BodyReader {
     }
 
     /// Takes what is still coming off the line and drops it, within limits.
-    pub fn linger(&self) {
+    fn linger(&self) {
         let timer = monotonic_clock::subscribe_duration(LINGER_NS_MAX);
         let arrival = self.stream.subscribe();
         let mut taken: u64 = 0;
@@ -217,6 +217,20 @@ impl Exchange {
         if let Some(mut writer) = self.start(answer.status, &answer.headers)
             && writer.write(&body).is_ok()
         {
+            writer.finish();
+        }
+    }
+
+    /// Sends a whole answer to a request whose body is not wanted to its end. What still comes off
+    /// the line is taken and dropped before the answer ends: a host may end this instance with the
+    /// answer, and a connection that is closed on unread bytes can lose the answer.
+    pub fn refuse(self, answer: &Answer, unread: &BodyReader) {
+        // Without a length, the answer ends where the writer says so.
+        let Some(mut writer) = self.start(answer.status, &answer.headers) else {
+            return;
+        };
+        if writer.write(&answer.body).is_ok() && writer.flush().is_ok() {
+            unread.linger();
             writer.finish();
         }
     }

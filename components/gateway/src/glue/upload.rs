@@ -65,10 +65,7 @@ pub fn receive(request: &Request, exchange: Exchange, user: &UserId) {
             let accepted = Answer::json(202, &serde_json::json!({ "id": id }));
             exchange.send(accepted.with("location", format!("/jobs/{}", id.as_str())));
         }
-        Err(error) => {
-            exchange.send(refusal(&error));
-            body.linger();
-        }
+        Err(error) => exchange.refuse(&refusal(&error), &body),
     }
 }
 
