@@ -2,8 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::{Sha256, Sha512};
 
 use super::{App, User, manifest};
 use crate::harness::{Host, Launch, artifacts, client};
@@ -23,10 +24,29 @@ fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
-fn sign(claims: &Value, algorithm: Algorithm, kid: Option<&str>, key: &[u8]) -> String {
-    let mut header = Header::new(algorithm);
-    header.kid = kid.map(str::to_owned);
-    jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(key)).expect("it is signed")
+fn encoded(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// A JSON Web Token by the letter of RFC 7515, with nothing of what the application signs with.
+fn sign(claims: &Value, algorithm: &str, kid: Option<&str>, key: &[u8]) -> String {
+    let mut header = json!({ "typ": "JWT", "alg": algorithm });
+    if let Some(kid) = kid {
+        header["kid"] = kid.into();
+    }
+    let signed = format!("{}.{}", encoded(&header), encoded(claims));
+    let signature = match algorithm {
+        "HS256" => mac::<Hmac<Sha256>>(key, &signed),
+        "HS512" => mac::<Hmac<Sha512>>(key, &signed),
+        other => panic!("no test signs with {other}"),
+    };
+    format!("{signed}.{signature}")
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], text: &str) -> String {
+    let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(text.as_bytes());
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }
 
 /// The claims of a user's token, as they are.
@@ -57,7 +77,7 @@ async fn a_token_signed_by_the_hosts_key_with_the_right_claims_is_accepted() {
     let app = App::shared().await;
     let user = User::new(&app.host).await;
     let (kid, key) = signing_key(&app.host);
-    let token = sign(&claims_of(&user), Algorithm::HS256, Some(&kid), &key);
+    let token = sign(&claims_of(&user), "HS256", Some(&kid), &key);
     assert_eq!(status_with(&user, &format!("Bearer {token}")).await, 200);
 }
 
@@ -68,11 +88,10 @@ async fn every_other_token_is_refused() {
     let other = User::new(&app.host).await;
     let (kid, key) = signing_key(&app.host);
     let claims = claims_of(&user);
-    let hs256 = |claims: &Value| sign(claims, Algorithm::HS256, Some(&kid), &key);
+    let hs256 = |claims: &Value| sign(claims, "HS256", Some(&kid), &key);
     let parts: Vec<&str> = user.token.split('.').collect();
-    let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let none = encoded(json!({ "alg": "none", "typ": "JWT", "kid": kid }));
-    let stolen = encoded(with(&claims, "sub", claims_of(&other)["sub"].clone()));
+    let none = encoded(&json!({ "alg": "none", "typ": "JWT", "kid": kid }));
+    let stolen = encoded(&with(&claims, "sub", claims_of(&other)["sub"].clone()));
     let refused = [
         ("expired", hs256(&with(&claims, "exp", json!(now() - 60)))),
         (
@@ -93,26 +112,17 @@ async fn every_other_token_is_refused() {
             "expiry as text",
             hs256(&with(&claims, "exp", json!("9999999999"))),
         ),
-        (
-            "another key",
-            sign(&claims, Algorithm::HS256, Some(&kid), &[7; 32]),
-        ),
-        (
-            "an empty key",
-            sign(&claims, Algorithm::HS256, Some(&kid), &[]),
-        ),
-        (
-            "unknown kid",
-            sign(&claims, Algorithm::HS256, Some("unknown"), &key),
-        ),
-        ("no kid", sign(&claims, Algorithm::HS256, None, &key)),
+        ("another key", sign(&claims, "HS256", Some(&kid), &[7; 32])),
+        ("an empty key", sign(&claims, "HS256", Some(&kid), &[])),
+        ("unknown kid", sign(&claims, "HS256", Some("unknown"), &key)),
+        ("no kid", sign(&claims, "HS256", None, &key)),
         (
             "kid as a path",
-            sign(&claims, Algorithm::HS256, Some("../../dev/null"), &key),
+            sign(&claims, "HS256", Some("../../dev/null"), &key),
         ),
         (
             "another algorithm",
-            sign(&claims, Algorithm::HS512, Some(&kid), &key),
+            sign(&claims, "HS512", Some(&kid), &key),
         ),
         ("alg none", format!("{none}.{}.", parts[1])),
         (
@@ -242,11 +252,10 @@ async fn a_rotated_key_signs_and_the_old_one_still_verifies() {
         .as_str()
         .unwrap()
         .to_owned();
-    let header = jsonwebtoken::decode_header(&token).unwrap();
-    assert_eq!(
-        header.kid.as_deref(),
-        Some(new_kid.as_str()),
-        "the new key signs"
-    );
+    let header = URL_SAFE_NO_PAD
+        .decode(token.split('.').next().unwrap())
+        .unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    assert_eq!(header["kid"], new_kid, "the new key signs");
     assert_eq!(status(&token).await, 200);
 }
