@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::SetupError;
 use super::c_compiler::CCompiler;
 use super::progress::{Progress, run};
-use super::system::{System, is_root, on_path};
+use super::system::{System, is_executable, is_root, on_path};
 
 /// Longest that the package installer may take. Chromium with its libraries is the largest, some
 /// 400 MB on a slow line.
@@ -132,20 +132,23 @@ fn wasi_sdk_command(system: System, root: bool) -> String {
     )
 }
 
+/// `CHROMIUM` names one; else the names under which systems have it.
 fn find_chromium() -> Option<PathBuf> {
-    let named = std::env::var_os("CHROMIUM_PATH").map(PathBuf::from);
-    let application = PathBuf::from("/Applications/Chromium.app/Contents/MacOS/Chromium");
-    [
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return Some(PathBuf::from(named)).filter(|path| is_executable(path));
+    }
+    let names = [
         "chromium",
         "chromium-browser",
         "google-chrome",
         "google-chrome-stable",
-    ]
-    .into_iter()
-    .find_map(on_path)
-    .or(named)
-    .or(Some(application))
-    .filter(|path| path.is_file())
+    ];
+    let application = PathBuf::from("/Applications/Chromium.app/Contents/MacOS/Chromium");
+    names
+        .into_iter()
+        .find_map(on_path)
+        .or(Some(application))
+        .filter(|path| is_executable(path))
 }
 
 /// What the tests need.
