@@ -238,4 +238,6 @@ async fn a_guest_sees_nothing_of_the_machine() {
     assert_eq!(seen["environment"].as_object().unwrap().len(), 0, "{seen}");
     assert_eq!(seen["arguments"].as_array().unwrap().len(), 0, "{seen}");
     assert_eq!(seen["files"], 0, "{seen}");
+    // Port 9 would be ConnectionRefused, had it been tried.
+    assert_eq!(seen["socket"], "PermissionDenied", "{seen}");
 }
