@@ -1,0 +1,56 @@
+//! Wharf runs an application made of WebAssembly components.
+//!
+//! One host process loads services as sandboxed components, links their typed WIT calls to each
+//! other, brings HTTP requests and stream messages to them, and lets any one of them be replaced.
+//!
+//! # Three flows
+//!
+//! ```text
+//! request   listener -> route -> lease -> instance -> capability -> response
+//! message   subscription -> delivery -> lease -> instance -> ack | retry | dead letter
+//! start     manifest -> artifact -> compile -> link -> switch -> serve -> drain
+//! ```
+//!
+//! Both traffic flows take a *lease* from the revision registry for as long as an instance works for
+//! them, and so does a call from one component into another: an import that another component
+//! exports is a trampoline that leases the callee's current revision.
+//!
+//! # Floors
+//!
+//! A module imports from lower floors only; siblings meet at the registry. A test reads the imports.
+//!
+//! | floor | module | job |
+//! | --- | --- | --- |
+//! | 6 | [`host`] | composition: build, serve, ordered shutdown |
+//! | 5 | [`trigger`], [`admin`], [`toolchain`] | the world's events, operators' questions, building components |
+//! | 4 | [`dispatch`] | lease, invoke under a deadline, count: all traffic |
+//! | 3 | [`revision`] | what is current, who still works on what was |
+//! | 2 | [`runtime`] | engines, compile cache, linker, instances, limits, WIT interface to capability trait |
+//! | 1 | [`capability`], [`routing`] | traits with their backends; pure matching |
+//! | 0 | [`name`], [`document`], [`manifest`], [`config`], [`telemetry`] | models and their file formats, metric names |
+//!
+//! On floor 0 each module may use the ones named before it. [`cli`] stands above all: one file for
+//! each command.
+//!
+//! # What is absent
+//!
+//! - A component reaches nothing that its manifest does not grant: no directory, no socket, no
+//!   variable of the host's environment.
+//! - Only [`runtime`] names wasmtime. [`routing`] does no I/O. No lock is held across an await.
+//! - Nothing compiles a component on the threads that accept requests.
+
+pub mod admin;
+pub mod capability;
+pub mod cli;
+pub mod config;
+pub mod document;
+pub mod dispatch;
+pub mod host;
+pub mod manifest;
+pub mod name;
+pub mod revision;
+pub mod routing;
+pub mod runtime;
+pub mod telemetry;
+pub mod toolchain;
+pub mod trigger;

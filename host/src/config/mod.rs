@@ -14,8 +14,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::document::{At, Located, Report, SPAN_MIN, Text, schema_of, text_of};
-pub use crate::manifest::document::{Problem, Problems};
+use crate::document::{At, Located, Report, SPAN_MIN, Text, schema_of, text_of};
+pub use crate::document::{Problem, Problems};
 use model::{EngineConfig, HostConfig, HttpListener};
 
 /// What the command line says, which takes precedence over the file.

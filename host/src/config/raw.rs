@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::manifest::document::{Size, Span, Text, TextForm, Wrong, raw_table};
+use crate::document::{Size, Span, Text, TextForm, Wrong, raw_table};
 
 raw_table! {
     /// Where and how a host runs.

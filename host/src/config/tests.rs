@@ -143,5 +143,5 @@ fn a_file_that_cannot_be_read_is_named() {
 
 #[test]
 fn the_committed_schema_is_the_generated_one() {
-    crate::manifest::document::assert_schema_is_fresh("host-config.schema.json", &schema());
+    crate::document::assert_schema_is_fresh("host-config.schema.json", &schema());
 }

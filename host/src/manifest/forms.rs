@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use schemars::{Schema, json_schema};
 
-use super::document::{TextForm, Wrong, one_of, one_of_schema};
+use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use super::model::{Access, Generate, Preemption};
 use crate::name::{
     ComponentName, ContainerName, Digest, NameError, SecretName, StoreLabel, Subject,

@@ -5,7 +5,7 @@
 //! manifest is written; where it runs is [`crate::config`]'s matter.
 
 pub mod defaults;
-pub(crate) mod document;
+
 mod forms;
 pub mod model;
 mod outbound;
@@ -18,8 +18,8 @@ mod tests;
 
 use std::path::Path;
 
-use document::Report;
-pub use document::{Problem, Problems};
+use crate::document::Report;
+pub use crate::document::{Problem, Problems};
 use model::Application;
 pub use outbound::INTERNAL_DOMAIN;
 
@@ -36,7 +36,7 @@ pub struct Loaded {
 ///
 /// Fails with everything that is wrong with it, or with the one problem that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let text = document::text_of(path)?;
+    let text = crate::document::text_of(path)?;
     resolve(&text, path)
 }
 
@@ -57,5 +57,5 @@ pub fn resolve(text: &str, file: &Path) -> Result<Loaded, Problems> {
 
 /// The JSON schema of manifests, for editors and other tools.
 pub fn schema() -> serde_json::Value {
-    document::schema_of::<raw::Manifest>()
+    crate::document::schema_of::<raw::Manifest>()
 }

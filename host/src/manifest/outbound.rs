@@ -5,7 +5,7 @@ use std::fmt;
 
 use schemars::{Schema, json_schema};
 
-use super::document::{TextForm, Wrong};
+use crate::document::{TextForm, Wrong};
 use super::forms::canonical_host;
 use super::model::{HostPattern, OutboundHost, Scheme};
 use crate::name::ComponentName;

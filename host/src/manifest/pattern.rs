@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::{Schema, json_schema};
 
-use super::document::{TextForm, Wrong};
+use crate::document::{TextForm, Wrong};
 use super::model::{PathPattern, PathSegment};
 
 /// The last segment of a pattern that also matches everything below.

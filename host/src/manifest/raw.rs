@@ -5,7 +5,7 @@ use schemars::{Schema, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::document::{
+use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
 };

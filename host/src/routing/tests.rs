@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::manifest::document::TextForm;
+use crate::document::TextForm;
 use crate::manifest::model::{PathPattern, PathSegment};
 
 /// A route from `[HOST ][METHOD[,METHOD]... ]PATH`; a host has a dot in it.

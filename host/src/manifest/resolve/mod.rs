@@ -7,7 +7,7 @@ mod reach;
 
 use std::path::Path;
 
-use super::document::{At, Located, Report, Text};
+use crate::document::{At, Located, Report, Text};
 use super::model::Application;
 use super::raw::Manifest;
 use crate::name::ComponentName;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::manifest::document::{Report, Text};
+use crate::document::{Report, Text};
 use crate::manifest::model::{Application, HostPattern};
 use crate::manifest::raw::Manifest;
 use crate::name::{ComponentName, Subject};

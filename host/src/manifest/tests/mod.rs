@@ -412,7 +412,7 @@ fn a_manifest_is_read_from_its_file() {
 
 #[test]
 fn the_committed_schema_is_the_generated_one() {
-    document::assert_schema_is_fresh("manifest.schema.json", &schema());
+    crate::document::assert_schema_is_fresh("manifest.schema.json", &schema());
 }
 
 /// Every key that the schema offers to an editor is one that a manifest may have.

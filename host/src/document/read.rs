@@ -281,21 +281,21 @@ macro_rules! raw_table {
             $(
                 $(#[$required_doc])*
                 #[schemars(required)]
-                pub $required: Option<$crate::manifest::document::Located<$required_type>>,
+                pub $required: Option<$crate::document::Located<$required_type>>,
             )*
             $(
                 $(#[$optional_doc])*
-                pub $optional: Option<$crate::manifest::document::Located<$optional_type>>,
+                pub $optional: Option<$crate::document::Located<$optional_type>>,
             )*
         }
 
-        impl $crate::manifest::document::Read for $name {
+        impl $crate::document::Read for $name {
             fn read(
                 value: &toml::Spanned<toml::de::DeValue<'_>>,
-                at: &$crate::manifest::document::At,
-                report: &mut $crate::manifest::document::Report,
+                at: &$crate::document::At,
+                report: &mut $crate::document::Report,
             ) -> Option<Self> {
-                let mut table = $crate::manifest::document::TableReader::open(value, at, report)?;
+                let mut table = $crate::document::TableReader::open(value, at, report)?;
                 let read = Self {
                     $($required: table.required(stringify!($required)),)*
                     $($optional: table.optional(stringify!($optional)),)*

@@ -1,0 +1,66 @@
+//! The command line: one file for each command.
+
+mod build;
+mod check;
+mod doctor;
+mod inspect;
+mod schema;
+mod secret;
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs applications made of WebAssembly components.
+///
+/// Without any installation, `wharf up` in a checkout builds the media application, runs it on
+/// embedded defaults and says where it listens.
+#[derive(Parser)]
+#[command(name = "wharf", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Up(up::Up),
+    Serve(serve::Serve),
+    Build(build::Build),
+    Check(check::Check),
+    Inspect(inspect::Inspect),
+    Doctor(doctor::Doctor),
+    Setup(doctor::Setup),
+    Secret(secret::Secret),
+    Schema(schema::Schema),
+}
+
+/// Runs the command that the process's arguments name. Errors are printed with all their causes.
+pub fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Up(up) => up.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Build(build) => build.run(),
+        Command::Check(check) => check.run(),
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Setup(setup) => setup.run(),
+        Command::Secret(secret) => secret.run(),
+        Command::Schema(schema) => schema.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The manifest that commands take where none is named.
+const MANIFEST: &str = "runtime-config/media.toml";

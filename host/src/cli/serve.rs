@@ -1,0 +1,138 @@
+//! `wharf serve`: runs a single HTTP component with no manifest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::up;
+use crate::config::{self, Overrides};
+use crate::manifest::defaults;
+use crate::manifest::model::{
+    Application, Artifact, Component, Grants, Limits, PathPattern, Preemption, Reuse, Route,
+};
+use crate::name::ComponentName;
+use crate::telemetry::{LogFormat, init_logs};
+
+/// Where `wasmtime serve` listens, too.
+const ADDR: &str = "0.0.0.0:8080";
+
+/// Runs a single HTTP component with no manifest, as `wasmtime serve` does.
+#[derive(Args)]
+pub struct Serve {
+    /// The component.
+    component: PathBuf,
+    /// Where to listen for requests; port 0 takes any free port.
+    #[arg(long, value_name = "ADDR", default_value = ADDR)]
+    addr: SocketAddr,
+    /// Where to listen for operators; by default a free port of the loopback interface.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    admin: SocketAddr,
+    /// An environment variable for the component; may be repeated.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+    /// Requests that one instance serves. [default: 1 for 0.2 components, 128 for 0.3]
+    #[arg(long, value_name = "N")]
+    max_instance_reuse_count: Option<u32>,
+    /// Requests that one instance of a 0.3 component serves at once.
+    #[arg(long, value_name = "N", default_value_t = defaults::REUSE_CONCURRENT_MAX)]
+    max_instance_concurrent_reuse_count: u32,
+    /// Instances that live at once.
+    #[arg(long, value_name = "N", default_value_t = defaults::INSTANCES_MAX)]
+    max_instances: usize,
+    /// Where compiled code is kept. [default: a directory of the user's cache]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Print the bound addresses to standard output, as one line of JSON.
+    #[arg(long)]
+    print_addresses: bool,
+    /// How log lines are written to standard error. WHARF_LOG filters them (`info` by default).
+    #[arg(long, value_enum, default_value = "pretty")]
+    log_format: LogFormat,
+}
+
+impl Serve {
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    ///
+    /// An option or the component is wrong, or an address is taken.
+    pub fn run(self) -> anyhow::Result<()> {
+        init_logs(self.log_format);
+        let state_dir = self.state_dir.clone().map_or_else(state_dir, Ok)?;
+        let overrides = Overrides {
+            http: Some(self.addr),
+            admin: Some(self.admin),
+            state_dir: Some(state_dir),
+        };
+        let config = config::load(None, overrides)?;
+        let print_addresses = self.print_addresses;
+        let application = self.application(config.engine.memory_bytes_max)?;
+        up::serve(&application, config, print_addresses)
+    }
+
+    /// The manifest that the options stand for: one component, which has every route.
+    fn application(self, memory_bytes_max: usize) -> anyhow::Result<Application> {
+        let name = name_of(&self.component);
+        let mut limits = Limits::default();
+        // One component has the machine for itself, as under `wasmtime serve`.
+        limits.memory_bytes_max = memory_bytes_max;
+        limits.instances_max = self.max_instances;
+        limits.request_body_bytes_max = u64::MAX;
+        let component = Component {
+            name: name.clone(),
+            artifact: Artifact { path: self.component, sha256: None },
+            build: None,
+            grants: Grants::default(),
+            environment: environment(&self.environment)?,
+            secrets: BTreeMap::new(),
+            limits,
+            preemption: Preemption::Epoch,
+            reuse: Reuse {
+                requests_max: self.max_instance_reuse_count,
+                concurrent_max: self.max_instance_concurrent_reuse_count,
+                idle_timeout: defaults::REUSE_IDLE,
+            },
+        };
+        let route = Route {
+            host: None,
+            methods: BTreeSet::new(),
+            path: PathPattern { segments: Vec::new(), wildcard: true },
+            component: name.clone(),
+        };
+        Ok(Application {
+            name: name.to_string(),
+            components: BTreeMap::from([(name, component)]),
+            routes: vec![route],
+            subscriptions: Vec::new(),
+            streams: BTreeMap::new(),
+        })
+    }
+}
+
+/// The file's name where that can be a component's, as it mostly can.
+fn name_of(path: &Path) -> ComponentName {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = stem.to_ascii_lowercase().replace(['_', '.'], "-");
+    name.parse().unwrap_or_else(|_| "component".parse().expect("a valid name"))
+}
+
+fn environment(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let pair = |pair: &String| match pair.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err(anyhow::anyhow!("--env {pair:?} is not of the form NAME=VALUE")),
+    };
+    pairs.iter().map(pair).collect()
+}
+
+/// A place for compiled code that the next run finds again.
+fn state_dir() -> anyhow::Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
+        Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))
+    });
+    let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: name a --state-dir")?;
+    // Two hosts cannot share one embedded store, so each has its own below the shared cache.
+    Ok(cache.join("wharf").join(format!("serve-{}", std::process::id())))
+}

@@ -1,0 +1,141 @@
+//! `wharf up`: runs an application.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::MANIFEST;
+use crate::config::{self, Overrides, model::HostConfig};
+use crate::host::Host;
+use crate::manifest::{self, model::Application};
+use crate::telemetry::{LogFormat, init_logs};
+use crate::toolchain;
+
+/// The host configuration that is taken, if it is there, where none is named.
+const HOST_CONFIG: &str = "runtime-config/local.toml";
+
+/// Runs an application: builds what is missing, then serves until SIGTERM or SIGINT.
+#[derive(Args)]
+pub struct Up {
+    /// The application manifest: what runs.
+    #[arg(default_value = MANIFEST)]
+    manifest: PathBuf,
+    /// The host configuration: where it runs. [default: runtime-config/local.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    host_config: Option<PathBuf>,
+    /// Do not build components, even if their sources are newer than their artifacts.
+    #[arg(long)]
+    no_build: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What every command that serves takes.
+#[derive(Args)]
+pub struct Options {
+    /// Where to listen for requests; port 0 takes any free port.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Where to listen for operators.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Where durable state is kept.
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print the bound addresses to standard output, as one line of JSON, once requests are served.
+    #[arg(long)]
+    pub print_addresses: bool,
+    /// How log lines are written to standard error. WHARF_LOG filters them (`info` by default).
+    #[arg(long, value_enum, default_value = "pretty")]
+    pub log_format: LogFormat,
+}
+
+impl Up {
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    ///
+    /// The manifest, the configuration or a component is wrong, or an address is taken.
+    pub fn run(self) -> anyhow::Result<()> {
+        init_logs(self.options.log_format);
+        let loaded = manifest::load(&self.manifest)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        if !self.no_build {
+            build(&loaded.application)?;
+        }
+        let overrides = Overrides {
+            http: self.options.http,
+            admin: self.options.admin,
+            state_dir: self.options.state_dir.clone(),
+        };
+        let file = self.host_config.or_else(|| {
+            let file = PathBuf::from(HOST_CONFIG);
+            file.exists().then_some(file)
+        });
+        let config = config::load(file.as_deref(), overrides)?;
+        serve(&loaded.application, config, self.options.print_addresses)
+    }
+}
+
+/// Builds the components that have a build command and are not fresh.
+fn build(application: &Application) -> anyhow::Result<()> {
+    if application.components.values().any(toolchain::needs_build) {
+        toolchain::build(application, None, &mut toolchain::Console::stderr())?;
+    }
+    Ok(())
+}
+
+/// Builds the host and serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// The host does not start.
+pub fn serve(
+    application: &Application,
+    config: HostConfig,
+    print_addresses: bool,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("request")
+        .enable_all()
+        .build()
+        .context("the threads cannot be started")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(stop.clone())?;
+        let host = Host::build(application, config).await?;
+        let addresses = host.addresses().context("the bound addresses cannot be read")?;
+        if print_addresses {
+            println!("{}", serde_json::to_string(&addresses)?);
+            std::io::stdout().flush().context("standard output is closed")?;
+        }
+        tracing::info!(
+            application = application.name,
+            http = %format_args!("http://{}/", addresses.http),
+            admin = %format_args!("http://{}/", addresses.admin),
+            "listening"
+        );
+        host.serve(stop).await;
+        Ok(())
+    })
+}
+
+fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,326 @@
+//! All traffic passes here: lease the current revision, have an instance work under its limits, and
+//! count what came of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::runtime::Handle;
+use wasi_body::WasiBody;
+
+use crate::capability::streams::Delivery;
+use crate::manifest::model::{Backoff, Preemption, Subscription};
+use crate::name::ComponentName;
+use crate::revision::{Lease, Registry};
+use crate::runtime::{Borrowed, CALL_DEPTH_MAX, GuestBody, InvokeError, Peers, Work, wasi_body};
+
+/// Leases, invokes and counts.
+pub struct Dispatch {
+    registry: Arc<Registry>,
+    /// Where components work whose deadline is checked at host calls only: they may keep a thread.
+    workers: Handle,
+    next_id: AtomicU64,
+}
+
+/// What is to be done with a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// The component is done with the message.
+    Acknowledge,
+    /// Try again after a pause.
+    Retry {
+        /// The pause.
+        after: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// The message used up its deliveries.
+    DeadLetter {
+        /// Why the last one failed.
+        reason: String,
+    },
+}
+
+impl Dispatch {
+    /// Dispatches to the registry's revisions.
+    pub fn new(registry: Arc<Registry>, workers: Handle) -> Self {
+        // Identifiers of two runs of a host differ, so that their log lines can be told apart.
+        let next_id = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
+        Self { registry, workers, next_id }
+    }
+
+    /// The registry that it leases from.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// A new piece of work that comes from the outside world.
+    pub fn work(&self) -> Work {
+        Work { id: self.next_id.fetch_add(1, Ordering::Relaxed), depth: 0 }
+    }
+
+    /// Has `component` answer a request. Cancelling cancels the component's work.
+    ///
+    /// # Errors
+    ///
+    /// See [`InvokeError`]. The failure is logged and counted here.
+    pub async fn http<B>(
+        &self,
+        component: &ComponentName,
+        request: Request<B>,
+        work: Work,
+    ) -> Result<Response<GuestBody>, InvokeError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<wasi_body::Error>,
+    {
+        let began = Instant::now();
+        let lease = self.lease(component)?;
+        let revision = lease.revision().clone();
+        let context = revision.loaded().instances.context();
+        let answered = match &revision.loaded().http {
+            Some(export) => export.handle(request, work, lease).await,
+            None => Err(InvokeError::NotExported {
+                component: component.clone(),
+                export: "wasi:http/incoming-handler or wasi:http/handler".to_owned(),
+            }),
+        };
+        let status = match &answered {
+            Ok(response) => response.status(),
+            Err(error) => {
+                log_failure(error, &context.digest.short(), work);
+                status(error)
+            }
+        };
+        context.metrics.answered(status, began.elapsed());
+        answered
+    }
+
+    /// Has the subscription's component handle a delivery. Cancelling cancels its work.
+    pub async fn deliver(&self, subscription: &Subscription, delivery: &Delivery) -> Settlement {
+        let work = self.work();
+        let handled = self.handle(subscription, delivery, work).await;
+        match handled {
+            Ok(()) => Settlement::Acknowledge,
+            Err(error) => {
+                tracing::warn!(
+                    component = %subscription.component,
+                    subject = %subscription.subject,
+                    entry_id = %delivery.entry,
+                    request_id = work.id,
+                    attempt = delivery.attempt,
+                    error = %error,
+                    source = source_text(&error),
+                    "delivery failed"
+                );
+                settle(&error, delivery.attempt, subscription)
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        subscription: &Subscription,
+        delivery: &Delivery,
+        work: Work,
+    ) -> Result<(), InvokeError> {
+        let lease = self.lease(&subscription.component)?;
+        let loaded = lease.revision().loaded();
+        if loaded.messages.is_none() {
+            return Err(InvokeError::NotExported {
+                component: subscription.component.clone(),
+                export: "wasmcloud:messaging/handler@0.2.0".to_owned(),
+            });
+        }
+        let revision = lease.revision().clone();
+        let message = delivery.message.clone();
+        let deadline = subscription.deadline;
+        let handling = async move {
+            let handler = revision.loaded().messages.as_ref().expect("checked above");
+            handler.handle(&message, work, deadline).await
+        };
+        match loaded.preemption {
+            Preemption::Epoch => handling.await,
+            Preemption::HostCalls => {
+                let task = AbortOnDrop(self.workers.spawn(handling));
+                task.join(&subscription.component).await
+            }
+        }
+    }
+
+    fn lease(&self, component: &ComponentName) -> Result<Lease, InvokeError> {
+        self.registry
+            .lease(component.as_str())
+            .ok_or_else(|| InvokeError::NotRunning { component: component.clone() })
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<(), InvokeError>>);
+
+impl AbortOnDrop {
+    async fn join(mut self, component: &ComponentName) -> Result<(), InvokeError> {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(InvokeError::NotRunning { component: component.clone() }),
+        }
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[async_trait]
+impl Peers for Dispatch {
+    async fn http(
+        &self,
+        component: &ComponentName,
+        request: Request<WasiBody>,
+        work: Work,
+    ) -> Result<Response<WasiBody>, InvokeError> {
+        check_depth(component, work)?;
+        let response = Dispatch::http(self, component, request, work).await?;
+        Ok(response.map(BodyExt::boxed_unsync))
+    }
+
+    async fn borrow(&self, component: &ComponentName, work: Work) -> Result<Borrowed, InvokeError> {
+        check_depth(component, work)?;
+        let lease = self.lease(component)?;
+        let home = lease.revision().loaded().instances.clone();
+        let instance = home.take(work).await?;
+        Ok(Borrowed { instance, home, lease: Box::new(lease) })
+    }
+}
+
+fn check_depth(component: &ComponentName, work: Work) -> Result<(), InvokeError> {
+    if work.depth <= CALL_DEPTH_MAX {
+        return Ok(());
+    }
+    Err(InvokeError::TooDeep { component: component.clone(), depth_max: CALL_DEPTH_MAX })
+}
+
+/// The one place that turns a failure into an HTTP status.
+pub fn status(error: &InvokeError) -> StatusCode {
+    match error {
+        InvokeError::GuestError { .. }
+        | InvokeError::NoResponse { .. }
+        | InvokeError::Trap { .. } => StatusCode::BAD_GATEWAY,
+        InvokeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
+        InvokeError::Overloaded { .. }
+        | InvokeError::PoolExhausted { .. }
+        | InvokeError::NotRunning { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        InvokeError::Instantiate { .. }
+        | InvokeError::Host { .. }
+        | InvokeError::NotExported { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        InvokeError::TooDeep { .. } => StatusCode::LOOP_DETECTED,
+        InvokeError::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        InvokeError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        InvokeError::BadRequest { .. } => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The one place that turns a failed delivery into what happens next.
+///
+/// What the component did counts against the message; what the host could not do does not, so it is
+/// tried again for as long as it takes.
+fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Settlement {
+    let of_host = match error {
+        InvokeError::Overloaded { .. }
+        | InvokeError::PoolExhausted { .. }
+        | InvokeError::NotRunning { .. } => true,
+        InvokeError::GuestError { .. }
+        | InvokeError::NoResponse { .. }
+        | InvokeError::Trap { .. }
+        | InvokeError::Deadline { .. }
+        | InvokeError::Instantiate { .. }
+        | InvokeError::Host { .. }
+        | InvokeError::NotExported { .. }
+        | InvokeError::TooDeep { .. }
+        | InvokeError::HeadersTooLarge { .. }
+        | InvokeError::BodyTooLarge { .. }
+        | InvokeError::BadRequest { .. } => false,
+    };
+    let reason = error.to_string();
+    if !of_host && attempt >= subscription.deliveries_max {
+        return Settlement::DeadLetter { reason };
+    }
+    let after = pause(&subscription.backoff, attempt, rand::random());
+    Settlement::Retry { after, reason }
+}
+
+/// The pause before a retry: exponential with half of it left to chance, so that messages that
+/// failed together are not retried together. `chance` is in 0..1.
+fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(31);
+    let longest = backoff.first.saturating_mul(1 << doublings).min(backoff.max);
+    longest.mul_f64(0.5 + chance / 2.0)
+}
+
+fn log_failure(error: &InvokeError, revision: &str, work: Work) {
+    let source = source_text(error);
+    match status(error) {
+        status if status.is_server_error() => {
+            tracing::warn!(revision, request_id = work.id, error = %error, source, "request failed");
+        }
+        _ => tracing::debug!(revision, request_id = work.id, error = %error, "request refused"),
+    }
+}
+
+fn source_text(error: &InvokeError) -> Option<String> {
+    std::error::Error::source(error).map(|source| {
+        let mut text = source.to_string();
+        let mut next = source.source();
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription() -> Subscription {
+        Subscription {
+            subject: "a.b".parse().expect("a subject"),
+            component: "c".parse().expect("a name"),
+            concurrency: 1,
+            lease: Duration::from_secs(30),
+            deadline: Duration::from_secs(60),
+            deliveries_max: 3,
+            backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(10) },
+        }
+    }
+
+    #[test]
+    fn a_message_that_fails_is_retried_and_then_given_up() {
+        let component = || "c".parse().expect("a name");
+        let error = InvokeError::GuestError { component: component(), error: "no".into() };
+        assert!(matches!(settle(&error, 1, &subscription()), Settlement::Retry { .. }));
+        assert!(matches!(settle(&error, 2, &subscription()), Settlement::Retry { .. }));
+        assert!(matches!(settle(&error, 3, &subscription()), Settlement::DeadLetter { .. }));
+        let of_host = InvokeError::NotRunning { component: component() };
+        assert!(matches!(settle(&of_host, 99, &subscription()), Settlement::Retry { .. }));
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_limit() {
+        let backoff = subscription().backoff;
+        assert_eq!(pause(&backoff, 1, 1.0), Duration::from_secs(1));
+        assert_eq!(pause(&backoff, 1, 0.0), Duration::from_millis(500));
+        assert_eq!(pause(&backoff, 3, 1.0), Duration::from_secs(4));
+        assert_eq!(pause(&backoff, 5, 1.0), Duration::from_secs(10));
+        assert_eq!(pause(&backoff, u32::MAX, 1.0), Duration::from_secs(10));
+    }
+}

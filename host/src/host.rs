@@ -1,0 +1,402 @@
+//! Composition: build everything, serve, and shut down in order.
+//!
+//! ```text
+//! build:    listeners bound -> backends -> components compiled, linked -> revisions current
+//! serve:    subscriptions, requests
+//! shutdown: not ready -> accept nothing, claim nothing -> finish within the grace -> give back
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::capability::blobs::{BlobError, Blobs};
+use crate::capability::embedded::{Embedded, EmbeddedError};
+use crate::capability::keyvalue::EmbeddedKeyValue;
+use crate::capability::secrets::{SecretError, Secrets};
+use crate::capability::streams::{EmbeddedStreams, StreamError, Streams};
+use crate::config::model::HostConfig;
+use crate::dispatch::Dispatch;
+use crate::manifest::model::{Application, Component};
+use crate::name::ComponentName;
+use crate::revision::{Registry, Revision};
+use crate::routing::Router;
+use crate::runtime::{
+    Artifact, Backends, CompileError, Compiled, Context, Exports, LoadError, Loaded, PoolLimits,
+    Runtime,
+};
+use crate::telemetry::Metrics;
+use crate::trigger::http::{BindError, Server, bind};
+use crate::trigger::stream::{Consumer, Stop};
+
+/// How much lower than the requests' the priority of background work is (nice value).
+const WORKER_NICENESS: i32 = 10;
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The state directory cannot be used.
+    #[error("the state directory cannot be used")]
+    State(#[source] std::io::Error),
+    /// The embedded store cannot be opened.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The blob store cannot be opened.
+    #[error("the blob store cannot be opened")]
+    Blobs(#[source] BlobError),
+    /// The compile cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CompileError),
+    /// A stream cannot be set up.
+    #[error("a subscription cannot be set up")]
+    Stream(#[source] StreamError),
+    /// Components that cannot be loaded, all of them.
+    #[error("{}", lines(.0))]
+    Components(Vec<ComponentProblem>),
+    /// A thread pool cannot be started.
+    #[error("the threads for background work cannot be started")]
+    Threads(#[source] std::io::Error),
+}
+
+/// Why one component is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentProblem {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A secret of it is not to be had.
+    #[error("component {component}")]
+    Secret {
+        /// Who.
+        component: ComponentName,
+        /// Why.
+        source: SecretError,
+    },
+    /// It is bound to requests or messages that it cannot take.
+    #[error("component {component} does not export {export}, which {binding} needs")]
+    Export {
+        /// Who.
+        component: ComponentName,
+        /// The missing export.
+        export: &'static str,
+        /// The route or subscription.
+        binding: String,
+    },
+}
+
+fn lines(problems: &[ComponentProblem]) -> String {
+    let line = |problem: &ComponentProblem| {
+        let mut text = problem.to_string();
+        let mut source = std::error::Error::source(problem);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    };
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A host that is ready to serve.
+pub struct Host {
+    http: TcpListener,
+    admin_listener: TcpListener,
+    server: Arc<Server>,
+    admin: Arc<Admin>,
+    consumers: Vec<Arc<Consumer>>,
+    registry: Arc<Registry>,
+    config: HostConfig,
+    workers: Workers,
+}
+
+/// The addresses that a host listens on.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Addresses {
+    /// The public listener.
+    pub http: SocketAddr,
+    /// The operators' listener.
+    pub admin: SocketAddr,
+}
+
+impl Host {
+    /// Binds, opens and loads everything. Compiling takes about a second for each megabyte of
+    /// artifact the first time, and nothing later.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]; everything that is wrong with the components is reported at once.
+    pub async fn build(application: &Application, config: HostConfig) -> Result<Self, StartError> {
+        let http = bind(config.http.listen).await?;
+        let admin_listener = bind(config.admin_listen).await?;
+        let metrics = Arc::new(Metrics::default());
+        let workers = Workers::start(config.engine.worker_threads).map_err(StartError::Threads)?;
+        let backends = Arc::new(open_backends(&config).await?);
+        let secrets = Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
+        let registry = Arc::new(Registry::new(application.components.keys().cloned()));
+        let dispatch = Arc::new(Dispatch::new(registry.clone(), workers.handle()));
+        let peers: std::sync::Weak<dyn crate::runtime::Peers> =
+            Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
+        let _ = backends.peers.set(peers);
+        let loader = Loader { application, metrics: &metrics, backends: &backends, secrets };
+        let loaded = loader.load(&config).await?;
+        for (name, loaded) in loaded {
+            registry.switch(&name, Some(Revision::new(loaded)));
+        }
+        let consumers = consumers(application, &backends.streams, &dispatch, &metrics).await?;
+        let server =
+            Server::new(Router::new(&application.routes), dispatch, config.http.clone());
+        let observed = consumers.clone();
+        let admin = Admin::new(
+            metrics,
+            Box::new(move || {
+                let observed = observed.clone();
+                Box::pin(async move {
+                    for consumer in &observed {
+                        consumer.observe().await;
+                    }
+                })
+            }),
+        );
+        Ok(Self { http, admin_listener, server, admin, consumers, registry, config, workers })
+    }
+
+    /// The addresses that were bound.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses { http: self.http.local_addr()?, admin: self.admin_listener.local_addr()? })
+    }
+
+    /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not
+    /// finished by then is cancelled: connections are closed, deliveries go back to their streams.
+    pub async fn serve(self, stop: CancellationToken) {
+        let admin_stop = CancellationToken::new();
+        let streams_stop =
+            Stop { claiming: stop.child_token(), working: CancellationToken::new() };
+        let admin = tokio::spawn(self.admin.clone().serve(self.admin_listener, admin_stop.clone()));
+        let consumers = TaskTracker::new();
+        for consumer in &self.consumers {
+            consumers.spawn(consumer.clone().run(streams_stop.clone()));
+        }
+        consumers.close();
+        let serving = tokio::spawn(self.server.serve(self.http, stop.child_token()));
+        self.admin.set_ready(true);
+        stop.cancelled().await;
+        self.admin.set_ready(false);
+        tracing::info!("shutdown begins");
+        let finished = async {
+            // The listener's task ends once its last connection has.
+            let _ = serving.await;
+            consumers.wait().await;
+        };
+        if tokio::time::timeout(self.config.shutdown_grace, finished).await.is_err() {
+            tracing::warn!("work was still in flight when the shutdown's grace ended");
+        }
+        streams_stop.working.cancel();
+        consumers.wait().await;
+        for component in self.registry.components() {
+            self.registry.switch(component, None);
+        }
+        admin_stop.cancel();
+        let _ = admin.await;
+        self.workers.stop();
+        tracing::info!("shutdown ends");
+    }
+}
+
+async fn open_backends(config: &HostConfig) -> Result<Backends, StartError> {
+    let store = Embedded::open(&config.state_dir)?;
+    let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
+    Ok(Backends {
+        keyvalue: Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
+        streams: Arc::new(EmbeddedStreams::open(store).await?),
+        blobs,
+        peers: OnceLock::new(),
+    })
+}
+
+async fn consumers(
+    application: &Application,
+    streams: &Arc<dyn Streams>,
+    dispatch: &Arc<Dispatch>,
+    metrics: &Metrics,
+) -> Result<Vec<Arc<Consumer>>, StartError> {
+    for (subject, limits) in &application.streams {
+        streams.limit(subject, limits.length_max).await.map_err(StartError::Stream)?;
+    }
+    let mut consumers = Vec::new();
+    for subscription in &application.subscriptions {
+        let counted = metrics.subscription(&subscription.subject, &subscription.component);
+        let consumer =
+            Consumer::new(subscription.clone(), streams.clone(), dispatch.clone(), counted);
+        consumer.declare().await.map_err(StartError::Stream)?;
+        consumers.push(consumer);
+    }
+    Ok(consumers)
+}
+
+/// Loads the components of an application.
+struct Loader<'a> {
+    application: &'a Application,
+    metrics: &'a Metrics,
+    backends: &'a Arc<Backends>,
+    secrets: Secrets,
+}
+
+impl Loader<'_> {
+    async fn load(
+        &self,
+        config: &HostConfig,
+    ) -> Result<BTreeMap<ComponentName, Loaded>, StartError> {
+        let limits = PoolLimits {
+            instances_max: config.engine.instances_max,
+            memory_bytes_max: config.engine.memory_bytes_max,
+        };
+        let runtime = Arc::new(Runtime::new(limits, &config.state_dir.join("code"))?);
+        let mut problems = Vec::new();
+        let compiled = compile_all(&runtime, self.application, &mut problems).await;
+        let mut exports = Exports::new();
+        for (name, (_, compiled)) in &compiled {
+            for export in compiled.typed_exports() {
+                exports.insert(export, name.clone());
+            }
+        }
+        let mut loaded = BTreeMap::new();
+        for (name, (artifact, compiled)) in &compiled {
+            let component = &self.application.components[name];
+            match self.link(&runtime, component, artifact, compiled, &exports) {
+                Ok(ready) => {
+                    self.check_exports(component, &ready, &mut problems);
+                    loaded.insert(name.clone(), ready);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(loaded) } else { Err(StartError::Components(problems)) }
+    }
+
+    fn link(
+        &self,
+        runtime: &Runtime,
+        component: &Component,
+        artifact: &Artifact,
+        compiled: &Compiled,
+        exports: &Exports,
+    ) -> Result<Loaded, ComponentProblem> {
+        let config: Vec<_> = component.environment.clone().into_iter().collect();
+        let mut environment = config.clone();
+        for (variable, secret) in &component.secrets {
+            let value = self.secrets.value(secret).map_err(|source| ComponentProblem::Secret {
+                component: component.name.clone(),
+                source,
+            })?;
+            environment.push((variable.clone(), value));
+        }
+        let context = Context {
+            component: component.name.clone(),
+            digest: artifact.digest,
+            grants: component.grants.clone(),
+            limits: component.limits.clone(),
+            reuse: component.reuse.clone(),
+            config,
+            environment,
+            backends: self.backends.clone(),
+            metrics: Arc::new(self.metrics.component(&component.name)),
+        };
+        Ok(runtime.link(compiled, Arc::new(context), exports)?)
+    }
+
+    fn check_exports(
+        &self,
+        component: &Component,
+        loaded: &Loaded,
+        problems: &mut Vec<ComponentProblem>,
+    ) {
+        let name = &component.name;
+        let mut missing = |export, binding| {
+            problems.push(ComponentProblem::Export { component: name.clone(), export, binding });
+        };
+        let route = self.application.routes.iter().find(|route| route.component == *name);
+        if let (Some(_), None) = (route, &loaded.http) {
+            missing("wasi:http/incoming-handler or wasi:http/handler", "its route".to_owned());
+        }
+        for subscription in &self.application.subscriptions {
+            if subscription.component == *name && loaded.messages.is_none() {
+                let binding = format!("its subscription to {}", subscription.subject);
+                missing("wasmcloud:messaging/handler@0.2.0", binding);
+            }
+        }
+    }
+}
+
+/// Reads and compiles every component, in parallel; what fails is added to `problems`.
+async fn compile_all(
+    runtime: &Arc<Runtime>,
+    application: &Application,
+    problems: &mut Vec<ComponentProblem>,
+) -> BTreeMap<ComponentName, (Artifact, Compiled)> {
+    let mut compiling = Vec::new();
+    for component in application.components.values() {
+        let runtime = runtime.clone();
+        let component = component.clone();
+        compiling.push(tokio::task::spawn_blocking(move || {
+            let name = component.name.clone();
+            let artifact = Artifact::read(&name, &component.artifact)?;
+            let compiled = runtime.compile(&name, &artifact, component.preemption)?;
+            tracing::info!(component = %name, revision = %artifact.digest.short(), origin = ?compiled.origin, "component compiled");
+            Ok::<_, LoadError>((name, (artifact, compiled)))
+        }));
+    }
+    let mut compiled = BTreeMap::new();
+    for task in compiling {
+        match task.await.expect("compiling does not panic") {
+            Ok((name, ready)) => {
+                compiled.insert(name, ready);
+            }
+            Err(error) => problems.push(error.into()),
+        }
+    }
+    compiled
+}
+
+/// The threads on which components work whose deadline is checked at host calls only.
+struct Workers(runtime::Runtime);
+
+impl Workers {
+    fn start(threads: usize) -> std::io::Result<Self> {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("worker")
+            .enable_all()
+            .on_thread_start(|| {
+                // Where the system refuses, background work has the same priority as requests.
+                let thread = rustix::thread::gettid();
+                if let Err(error) =
+                    rustix::process::setpriority_process(Some(thread), WORKER_NICENESS)
+                {
+                    tracing::debug!(%error, "a worker's priority could not be lowered");
+                }
+            })
+            .build()?;
+        Ok(Self(runtime))
+    }
+
+    fn handle(&self) -> runtime::Handle {
+        self.0.handle().clone()
+    }
+
+    /// Does not wait: a component that computes without calling the host cannot be stopped, and its
+    /// delivery was given back.
+    fn stop(self) {
+        thread::spawn(move || self.0.shutdown_background());
+    }
+}

@@ -1,0 +1,264 @@
+//! Bodies on their way through: bounded, watched, and tied to the work that makes them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// What the two sides of one exchange tell each other.
+pub struct Exchange {
+    began: Instant,
+    /// Milliseconds from `began` to the last progress of the response; 0 before it began.
+    progress_ms: AtomicU64,
+    responding: Notify,
+    body_exceeded: AtomicBool,
+}
+
+impl Exchange {
+    /// An exchange that begins now.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            progress_ms: AtomicU64::new(0),
+            responding: Notify::new(),
+            body_exceeded: AtomicBool::new(false),
+        })
+    }
+
+    /// The response has begun: from here on progress is expected.
+    pub fn respond(&self) {
+        self.progress();
+        self.responding.notify_one();
+    }
+
+    /// A piece of the response's body was handed on.
+    pub fn progress(&self) {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.progress_ms.store(passed.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the request's body was larger than allowed.
+    pub fn body_exceeded(&self) -> bool {
+        self.body_exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Since when the response has made no progress.
+    fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.progress_ms.load(Ordering::Relaxed))
+    }
+
+    /// Resolves once the response has begun and then made no progress for `idle`.
+    pub async fn stalled(&self, idle: Duration) {
+        self.responding.notified().await;
+        loop {
+            let until = self.last() + idle;
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A request's body that fails once it is larger than allowed.
+pub struct LimitedBody<B> {
+    inner: B,
+    remaining: u64,
+    bytes_max: u64,
+    exchange: Arc<Exchange>,
+}
+
+impl<B> LimitedBody<B> {
+    /// `inner`, of which at most `bytes_max` bytes are let through.
+    pub fn new(inner: B, bytes_max: u64, exchange: Arc<Exchange>) -> Self {
+        Self { inner, remaining: bytes_max, bytes_max, exchange }
+    }
+}
+
+impl<B> Body for LimitedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Error>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_err(Into::into)?;
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.remaining.checked_sub(bytes) {
+            Some(remaining) => {
+                self.remaining = remaining;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None => {
+                self.exchange.body_exceeded.store(true, Ordering::Relaxed);
+                Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.bytes_max)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Aborts a task when it is dropped, unless the task may go on by itself.
+pub struct AbortOnDrop(Option<AbortHandle>);
+
+impl AbortOnDrop {
+    /// Ties the task to this value.
+    pub fn new(task: AbortHandle) -> Self {
+        Self(Some(task))
+    }
+
+    /// The task goes on: it has nothing left that anybody waits for.
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+/// What must live, or must end, with a response's body.
+pub enum Tie {
+    /// The task that writes it: ended when the body is dropped before its end.
+    Task(AbortOnDrop),
+    /// The lease of a shared instance, and the idle limit that its body is held to.
+    Lease {
+        /// Only held.
+        lease: Box<dyn Send + Sync>,
+        /// Longest pause between two pieces.
+        idle: Duration,
+        /// When the pause ends.
+        timer: Pin<Box<tokio::time::Sleep>>,
+    },
+    /// Nothing.
+    Loose,
+}
+
+/// A response's body, streamed out of a component.
+pub struct GuestBody {
+    inner: WasiBody,
+    exchange: Arc<Exchange>,
+    tie: Tie,
+    /// What is left of the response's `Content-Length`, where it has one.
+    unsent: Option<u64>,
+}
+
+impl GuestBody {
+    /// The body of a response that has begun. A response to HEAD has none: what the component writes
+    /// nevertheless is thrown away, so that it does not fail.
+    pub fn new(inner: WasiBody, length: Option<u64>, tie: Tie, exchange: Arc<Exchange>) -> Self {
+        exchange.respond();
+        Self { inner, exchange, tie, unsent: length }
+    }
+
+    /// The empty body of a response to HEAD.
+    pub fn for_head(inner: WasiBody, mut tie: Tie, exchange: Arc<Exchange>) -> Self {
+        exchange.respond();
+        if let Tie::Task(task) = &mut tie {
+            task.release();
+        }
+        let drained = exchange.clone();
+        tokio::spawn(async move {
+            let mut inner = inner;
+            while let Some(Ok(_)) = inner.frame().await {
+                drained.progress();
+            }
+            drop(tie);
+        });
+        let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        Self { inner: empty, exchange, tie: Tie::Loose, unsent: None }
+    }
+
+    fn end(&mut self) {
+        if let Tie::Task(task) = &mut self.tie {
+            task.release();
+        }
+        self.tie = Tie::Loose;
+    }
+
+    fn track(&mut self, frame: &Frame<Bytes>) {
+        self.exchange.progress();
+        if let Tie::Lease { idle, timer, .. } = &mut self.tie {
+            timer.as_mut().reset(Instant::now() + *idle);
+        }
+        if let (Some(unsent), Some(data)) = (&mut self.unsent, frame.data_ref()) {
+            *unsent = unsent.saturating_sub(data.len() as u64);
+            if *unsent == 0 {
+                self.end();
+            }
+        }
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.track(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if let Tie::Lease { timer, .. } = &mut self.tie {
+                    ready!(timer.as_mut().poll(cx));
+                    return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        if self.inner.is_end_stream() {
+            self.end();
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! `wasi:http/handler@0.3.x`: instances that serve several requests, one after another and at once.
+//!
+//! wasmtime's `ProxyHandler` does the multiplexing. Its own queue is unbounded, so a semaphore stands
+//! in front of it, and each of its workers holds one of the revision's instances.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant as StdInstant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, Sleep};
+use wasmtime::component::GuestTaskId;
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::handler::{
+    self, ExpirationError, HandlerState, InstantiationError, Proxy, ProxyHandler, ShouldAccept,
+    WorkerExpiration, WorkerState, WorkerStatus,
+};
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::WasiHttpView;
+
+use super::body::Tie;
+use super::sync::content_length;
+use super::{Exchange, GuestBody, body_too_large, limited};
+use crate::runtime::error::InvokeError;
+use crate::runtime::instance::{Instances, Place};
+use crate::runtime::state::{Context, InstanceState, Work};
+
+/// How much longer than its deadline a stuck instance is kept, so that the deadline of its last
+/// request, which is checked in the instance's own loop, is the one that is met first.
+const STUCK_GRACE: Duration = Duration::from_millis(100);
+
+/// Serves HTTP with a revision of a 0.3 component.
+pub struct Handler {
+    proxy: ProxyHandler<Workers>,
+    instances: Arc<Instances>,
+    /// Requests in progress, all instances together.
+    places: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Handler {
+    /// Serves with `instances`, whose export `indices` has found.
+    pub fn new(instances: Arc<Instances>, indices: ServiceIndices) -> Self {
+        let context = instances.context();
+        let concurrent = context.reuse.concurrent_max.max(1) as usize;
+        let places = context.limits.instances_max.saturating_mul(concurrent);
+        Self {
+            places: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
+            waiting: Semaphore::new(context.limits.queue_max),
+            proxy: ProxyHandler::new(Workers { instances: instances.clone(), indices }),
+            instances,
+        }
+    }
+
+    pub(super) async fn handle<B, L>(
+        &self,
+        request: Request<B>,
+        work: Work,
+        lease: L,
+    ) -> Result<Response<GuestBody>, InvokeError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<wasmtime_wasi_http::Error>,
+        L: Send + Sync + 'static,
+    {
+        let context = self.instances.context().clone();
+        let deadline = context.limits.deadline;
+        let head = request.method() == Method::HEAD;
+        let exchange = Exchange::new();
+        let request = limited(&context, request, &exchange)?.map(BodyExt::boxed_unsync);
+        let responded = async {
+            let _place = self.enter(&context).await?;
+            let response = self.proxy.handle(work, request).await;
+            response.map_err(|error| failure(&context, &exchange, error))
+        };
+        let response = tokio::time::timeout(deadline, responded).await.map_err(|_| {
+            InvokeError::Deadline { component: context.component.clone(), deadline }
+        })??;
+        let idle = context.limits.response_idle;
+        let timer = Box::pin(tokio::time::sleep(idle));
+        let tie = Tie::Lease { lease: Box::new(lease), idle, timer };
+        let length = content_length(&response);
+        Ok(response.map(|body| {
+            if head {
+                GuestBody::for_head(body, tie, exchange)
+            } else {
+                GuestBody::new(body, length, tie, exchange)
+            }
+        }))
+    }
+
+    async fn enter(&self, context: &Context) -> Result<SemaphorePermit<'_>, InvokeError> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let _waiting = self.waiting.try_acquire().map_err(|_| InvokeError::Overloaded {
+            component: context.component.clone(),
+            instances_max: context.limits.instances_max,
+            queue_max: context.limits.queue_max,
+        })?;
+        Ok(self.places.acquire().await.expect("the semaphore is never closed"))
+    }
+}
+
+/// What a failed request's error says about its kind.
+fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> InvokeError {
+    let component = context.component.clone();
+    if exchange.body_exceeded() {
+        return body_too_large(context);
+    }
+    if let Some(failed) = error.downcast_ref::<InstantiationError<Work>>() {
+        return match failed.error.downcast_ref::<InvokeError>() {
+            Some(InvokeError::Overloaded { instances_max, queue_max, .. }) => {
+                let (instances_max, queue_max) = (*instances_max, *queue_max);
+                InvokeError::Overloaded { component, instances_max, queue_max }
+            }
+            Some(InvokeError::PoolExhausted { .. }) => {
+                InvokeError::PoolExhausted { component, source: error }
+            }
+            Some(_) | None => InvokeError::Instantiate { component, source: error },
+        };
+    }
+    if error.is::<ExpirationError>() {
+        return InvokeError::Deadline { component, deadline: context.limits.deadline };
+    }
+    if let Some(code) = error.downcast_ref::<ErrorCode>() {
+        return InvokeError::GuestError { component, error: format!("{code:?}") };
+    }
+    InvokeError::Trap { component, memory_refused: false, source: error }
+}
+
+/// Makes workers.
+struct Workers {
+    instances: Arc<Instances>,
+    indices: ServiceIndices,
+}
+
+impl HandlerState for Workers {
+    type StoreData = InstanceState;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(
+        &self,
+    ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
+        let context = self.instances.context().clone();
+        let work = Work { id: 0, depth: 0 };
+        let (mut store, instance, place) = self.instances.take(work).await?.into_parts();
+        let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
+        Ok(handler::Instance {
+            store,
+            proxy,
+            view: InstanceState::http,
+            expiration: Expiration { context: context.clone(), timer: None },
+            state: Worker { context, _place: place },
+        })
+    }
+}
+
+/// One instance's policy.
+struct Worker {
+    context: Arc<Context>,
+    _place: Place,
+}
+
+impl WorkerState for Worker {
+    type StoreData = InstanceState;
+    type RequestData = Work;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        let reuse = &self.context.reuse;
+        let requests_max = reuse.requests_max.unwrap_or(REQUESTS_MAX_DEFAULT);
+        if total >= requests_max as usize {
+            ShouldAccept::Never
+        } else if concurrent >= reuse.concurrent_max.max(1) as usize {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        mut store: StoreContextMut<'_, InstanceState>,
+        work: Work,
+        _task: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        store.data_mut().set_work(work);
+        Box::pin(tokio::time::sleep(self.context.limits.deadline))
+    }
+
+    fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
+        if let Err(error) = result {
+            self.context.metrics.traps.inc();
+            tracing::warn!(
+                component = %self.context.component,
+                revision = %self.context.digest.short(),
+                memory_refused = store.data().limiter.refused(),
+                error = format!("{error:#}"),
+                "instance ended with a failure"
+            );
+        }
+    }
+}
+
+/// Requests that one instance serves where the manifest does not say: what `wasmtime serve` does.
+pub const REQUESTS_MAX_DEFAULT: u32 = 128;
+
+/// When an instance is dropped.
+struct Expiration {
+    context: Arc<Context>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        status: WorkerStatus,
+        start: StdInstant,
+    ) -> Poll<()> {
+        let limits = &self.context.limits;
+        let until = Instant::from_std(start)
+            + match status {
+                WorkerStatus::Idle => self.context.reuse.idle_timeout,
+                WorkerStatus::Requests => limits.deadline + STUCK_GRACE,
+                // The response's body has an idle limit of its own, and is what usually goes on.
+                WorkerStatus::PostReturn => return Poll::Pending,
+            };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        timer.as_mut().poll(cx)
+    }
+}

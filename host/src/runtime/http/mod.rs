@@ -1,0 +1,100 @@
+//! Serving HTTP with a component, in either version of `wasi:http`.
+//!
+//! ```text
+//! request -> limits -> sync (0.2): a task with its own instance      -> response -> body
+//!                   \-> concurrent (0.3): a shared instance's worker /
+//! ```
+//!
+//! The deadline counts to the first byte of the response; after that an idle limit counts between
+//! the pieces of its body, so that server-sent events live and a stuck stream does not. Bodies are
+//! streamed in both directions and never held whole.
+
+mod body;
+pub mod concurrent;
+pub mod sync;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+
+pub use body::{Exchange, GuestBody, LimitedBody};
+
+use super::error::InvokeError;
+use super::state::{Context, Work};
+
+/// What a component exports for HTTP, ready to be called.
+pub enum HttpExport {
+    /// `wasi:http/incoming-handler@0.2.x`.
+    Sync(sync::Handler),
+    /// `wasi:http/handler@0.3.x`.
+    Concurrent(concurrent::Handler),
+}
+
+impl HttpExport {
+    /// Has the component answer `request`. `lease` is held until its work has ended.
+    ///
+    /// Cancelling, before or by dropping the response's body, cancels the work of a 0.2 component.
+    /// A 0.3 instance is shared and finishes what it began.
+    ///
+    /// # Errors
+    ///
+    /// Every variant of [`InvokeError`] but `TooDeep` and `NotRunning`.
+    pub async fn handle<B, L>(
+        &self,
+        request: Request<B>,
+        work: Work,
+        lease: L,
+    ) -> Result<Response<GuestBody>, InvokeError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<wasmtime_wasi_http::Error>,
+        L: Send + Sync + 'static,
+    {
+        match self {
+            Self::Sync(handler) => handler.handle(request, work, lease).await,
+            Self::Concurrent(handler) => handler.handle(request, work, lease).await,
+        }
+    }
+}
+
+/// Checks what can be checked before the component sees the request, and bounds its body.
+fn limited<B>(
+    context: &Context,
+    request: Request<B>,
+    exchange: &Arc<Exchange>,
+) -> Result<Request<LimitedBody<B>>, InvokeError>
+where
+    B: Body<Data = Bytes>,
+{
+    let limits = &context.limits;
+    let bytes = header_bytes(request.headers());
+    if bytes > limits.request_header_bytes_max {
+        return Err(InvokeError::HeadersTooLarge {
+            component: context.component.clone(),
+            bytes,
+            bytes_max: limits.request_header_bytes_max,
+        });
+    }
+    if request.body().size_hint().lower() > limits.request_body_bytes_max {
+        return Err(body_too_large(context));
+    }
+    if request.uri().authority().is_none() && !request.headers().contains_key(http::header::HOST) {
+        return Err(InvokeError::BadRequest { reason: "it names no host".to_owned() });
+    }
+    Ok(request
+        .map(|body| LimitedBody::new(body, limits.request_body_bytes_max, exchange.clone())))
+}
+
+fn body_too_large(context: &Context) -> InvokeError {
+    InvokeError::BodyTooLarge {
+        component: context.component.clone(),
+        bytes_max: context.limits.request_body_bytes_max,
+    }
+}
+
+/// Names and values, as HTTP/2 counts them without its 32 bytes of overhead (RFC 9113, 6.5.2).
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}

@@ -1,0 +1,189 @@
+//! Instances: made fresh, or taken from those that idle where the manifest shares them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{self, InstancePre};
+use wasmtime::{PoolConcurrencyLimitError, Store};
+
+use super::error::InvokeError;
+use super::state::{Context, InstanceState, Work};
+use crate::manifest::model::Preemption;
+
+/// Live state of a component, in one store, and its place among the instances that may live.
+pub struct Instance {
+    /// The store.
+    pub store: Store<InstanceState>,
+    /// What was instantiated in it.
+    pub instance: component::Instance,
+    /// Pieces of work that it has served.
+    served: u32,
+    place: Place,
+}
+
+/// A place among the instances that may live; given back when dropped.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Instance {
+    /// Takes the instance apart, for an owner that keeps its own count of what it serves.
+    pub fn into_parts(self) -> (Store<InstanceState>, component::Instance, Place) {
+        (self.store, self.instance, self.place)
+    }
+}
+
+struct Idle {
+    instance: Instance,
+    since: Instant,
+}
+
+/// Makes a revision's instances and keeps the idle ones.
+pub struct Instances {
+    context: Arc<Context>,
+    pre: InstancePre<InstanceState>,
+    preemption: Preemption,
+    reuse_max: u32,
+    idle: Mutex<Vec<Idle>>,
+    places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Instances {
+    /// Instances of what `pre` holds. Each serves `reuse_max` pieces of work.
+    pub fn new(
+        context: Arc<Context>,
+        pre: InstancePre<InstanceState>,
+        preemption: Preemption,
+        reuse_max: u32,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(context.limits.instances_max));
+        let waiting = Arc::new(Semaphore::new(context.limits.queue_max));
+        Self { context, pre, preemption, reuse_max, idle: Mutex::default(), places, waiting }
+    }
+
+    /// What all these instances share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// An instance for `work`: an idle one, else a fresh one. Waits in the queue while as many live
+    /// as may; the caller bounds the wait. Cancelling gives the place back.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError::Overloaded`] when the queue is full, [`InvokeError::PoolExhausted`] when the
+    /// engine has no slot, [`InvokeError::Instantiate`] when the component's start fails.
+    pub async fn take(&self, work: Work) -> Result<Instance, InvokeError> {
+        if let Some(instance) = self.take_idle(work) {
+            return Ok(instance);
+        }
+        let place = self.enter().await?;
+        // An instance may have become idle while this waited; it holds a place of its own.
+        match self.take_idle(work) {
+            Some(instance) => Ok(instance),
+            None => self.make(work, place).await,
+        }
+    }
+
+    async fn enter(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        // Idle instances hold places too: one of them is worth less than work that waits.
+        if self.idle.lock().expect("no holder of this lock panics").pop().is_some()
+            && let Ok(place) = self.places.clone().try_acquire_owned()
+        {
+            return Ok(place);
+        }
+        let _waiting = self.waiting.try_acquire().map_err(|_| InvokeError::Overloaded {
+            component: self.context.component.clone(),
+            instances_max: self.context.limits.instances_max,
+            queue_max: self.context.limits.queue_max,
+        })?;
+        let place = self.places.clone().acquire_owned().await;
+        Ok(place.expect("the semaphore is never closed"))
+    }
+
+    async fn make(
+        &self,
+        work: Work,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Instance, InvokeError> {
+        let state = InstanceState::new(self.context.clone(), work);
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        self.arm(&mut store);
+        match self.pre.instantiate_async(&mut store).await {
+            Ok(instance) => Ok(Instance { store, instance, served: 0, place: Place { _permit: place } }),
+            Err(source) => {
+                let component = self.context.component.clone();
+                Err(if source.is::<PoolConcurrencyLimitError>() {
+                    InvokeError::PoolExhausted { component, source }
+                } else {
+                    self.context.metrics.traps.inc();
+                    InvokeError::Instantiate { component, source }
+                })
+            }
+        }
+    }
+
+    /// Lets the guest run to the next tick, and from tick to tick after it. Every tick gives the
+    /// thread to other work, and is where a guest whose work was cancelled ends.
+    fn arm(&self, store: &mut Store<InstanceState>) {
+        if self.preemption == Preemption::Epoch {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_async_yield_and_update(1);
+        }
+    }
+
+    fn take_idle(&self, work: Work) -> Option<Instance> {
+        if self.reuse_max <= 1 {
+            return None;
+        }
+        let mut instance = self.idle.lock().expect("no holder of this lock panics").pop()?.instance;
+        instance.store.data_mut().turn_to(work);
+        self.arm(&mut instance.store);
+        Some(instance)
+    }
+
+    /// Gives back an instance whose work ended well. It idles where it may serve again.
+    pub fn give_back(self: &Arc<Self>, mut instance: Instance) {
+        instance.served += 1;
+        if instance.served >= self.reuse_max {
+            return;
+        }
+        // Whatever it held of other components is released now, not when it is next used.
+        let work = instance.store.data().work;
+        instance.store.data_mut().turn_to(work);
+        let mut idle = self.idle.lock().expect("no holder of this lock panics");
+        let sweeps = !idle.is_empty();
+        idle.push(Idle { instance, since: Instant::now() });
+        drop(idle);
+        if !sweeps {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// Drops what has idled too long, until nothing idles.
+async fn sweep(instances: std::sync::Weak<Instances>) {
+    loop {
+        let Some(timeout) = instances.upgrade().map(|i| i.context.reuse.idle_timeout) else {
+            return;
+        };
+        tokio::time::sleep(timeout).await;
+        let Some(instances) = instances.upgrade() else { return };
+        let mut idle = instances.idle.lock().expect("no holder of this lock panics");
+        let fresh = idle.iter().position(|idle| idle.since.elapsed() < timeout);
+        let expired = fresh.unwrap_or(idle.len());
+        let expired: Vec<Idle> = idle.drain(..expired).collect();
+        let done = idle.is_empty();
+        drop(idle);
+        drop(expired);
+        if done {
+            return;
+        }
+    }
+}

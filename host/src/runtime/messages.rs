@@ -1,0 +1,72 @@
+//! Handling messages with a component: `wasmcloud:messaging/handler@0.2.0`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bindings::messaging::MessagesIndices;
+use super::bindings::messaging::wasmcloud::messaging::types::BrokerMessage;
+use super::error::InvokeError;
+use super::instance::Instances;
+use super::state::Work;
+use crate::capability::streams::Message;
+
+/// Handles messages with a revision of a component.
+pub struct Handler {
+    instances: Arc<Instances>,
+    indices: MessagesIndices,
+}
+
+impl Handler {
+    /// Handles with `instances`, whose export `indices` has found.
+    pub fn new(instances: Arc<Instances>, indices: MessagesIndices) -> Self {
+        Self { instances, indices }
+    }
+
+    /// Has the component handle `message` within `deadline`. Cancelling ends the work.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError::GuestError`] with the handler's own words, or why it could not finish.
+    pub async fn handle(
+        &self,
+        message: &Message,
+        work: Work,
+        deadline: Duration,
+    ) -> Result<(), InvokeError> {
+        match tokio::time::timeout(deadline, self.call(message, work)).await {
+            Ok(called) => called,
+            Err(_) => {
+                let component = self.instances.context().component.clone();
+                Err(InvokeError::Deadline { component, deadline })
+            }
+        }
+    }
+
+    async fn call(&self, message: &Message, work: Work) -> Result<(), InvokeError> {
+        let context = self.instances.context();
+        let component = || context.component.clone();
+        let mut instance = self.instances.take(work).await?;
+        let store = &mut instance.store;
+        let messages = self
+            .indices
+            .load(&mut *store, &instance.instance)
+            .map_err(|source| InvokeError::Host { component: component(), source })?;
+        let message = BrokerMessage {
+            subject: message.subject.to_string(),
+            body: message.body.to_vec(),
+            reply_to: message.reply_to.clone(),
+        };
+        let handler = messages.wasmcloud_messaging_handler();
+        match handler.call_handle_message(&mut *store, &message).await {
+            Ok(outcome) => {
+                self.instances.give_back(instance);
+                outcome.map_err(|error| InvokeError::GuestError { component: component(), error })
+            }
+            Err(source) => {
+                context.metrics.traps.inc();
+                let memory_refused = store.data().limiter.refused();
+                Err(InvokeError::Trap { component: component(), memory_refused, source })
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Everything that runs WebAssembly; the only module that names wasmtime.
+//!
+//! ```text
+//! artifact -> compile (cached) -> link (grants checked) -> Loaded
+//!                                                            |- http      -> response
+//!                                                            |- messages  -> outcome
+//!                                                            \- instances -> typed calls of others
+//! ```
+//!
+//! It knows neither routes nor subscriptions, nor which revision is current: whoever calls it holds
+//! a lease.
+
+mod bindings;
+mod calls;
+mod check;
+mod compile;
+mod engine;
+mod error;
+mod guest_log;
+mod http;
+mod instance;
+mod interfaces;
+mod limits;
+mod linker;
+mod load;
+mod messages;
+mod outbound;
+mod peers;
+mod shape;
+mod state;
+mod views;
+
+pub use check::check_imports;
+pub use compile::{CompileCache, CompileError, Origin};
+pub use engine::{EngineKind, Engines, PoolLimits};
+pub use error::InvokeError;
+pub use http::{GuestBody, HttpExport};
+pub use instance::{Instance, Instances};
+pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
+pub use linker::{Exports, ImportProblem};
+pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime};
+pub use messages::Handler as MessageHandler;
+pub use peers::{Borrowed, Peers};
+pub use shape::{Shape, ShapeError, shape, wit};
+pub use state::{Backends, CALL_DEPTH_MAX, Context, Work};
+
+/// The bodies that pass between components, and why one breaks off.
+pub mod wasi_body {
+    pub use wasmtime_wasi_http::{Error, WasiBody};
+}

@@ -1,0 +1,187 @@
+//! Outbound HTTP: denied unless the manifest grants it; `http://<component>.internal/` stays in
+//! process.
+
+use std::sync::Arc;
+
+use http::{Request, Uri};
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::error::InvokeError;
+use super::state::{Context, Work};
+use crate::manifest::model::{HostPattern, OutboundHost, Scheme};
+use crate::name::ComponentName;
+
+/// The domain under which components find each other.
+const INTERNAL_SUFFIX: &str = ".internal";
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+
+/// The outbound side of one instance.
+pub struct Outbound {
+    context: Arc<Context>,
+    work: Work,
+}
+
+impl Outbound {
+    /// The outbound side of an instance of `context` that works for `work`.
+    pub fn new(context: Arc<Context>, work: Work) -> Self {
+        Self { context, work }
+    }
+
+    /// Turns to another piece of work.
+    pub fn turn_to(&mut self, work: Work) {
+        self.work = work;
+    }
+}
+
+/// Where an outbound request may go.
+#[derive(Debug, PartialEq, Eq)]
+enum Destination {
+    Network,
+    Component(ComponentName),
+    Denied { grant: String },
+}
+
+impl WasiHttpHooks for Outbound {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        match destination(request.uri(), &self.context.grants.outbound_http) {
+            Destination::Network => Box::new(async move {
+                let (response, io) =
+                    wasmtime_wasi_http::default_send_request(request, options).await?;
+                Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
+            }),
+            Destination::Component(component) => {
+                Box::new(to_component(self.context.clone(), self.work, component, request))
+            }
+            Destination::Denied { grant } => {
+                tracing::warn!(
+                    component = %self.context.component,
+                    revision = %self.context.digest.short(),
+                    request_id = self.work.id,
+                    "outbound request denied: to allow it, add {grant:?} to outbound_http in [component.{}.grants]",
+                    self.context.component,
+                );
+                Box::new(async { Err(Error::HttpRequestDenied) })
+            }
+        }
+    }
+}
+
+async fn to_component(
+    context: Arc<Context>,
+    work: Work,
+    component: ComponentName,
+    request: Request<WasiBody>,
+) -> Sent {
+    let peers = context.backends.peers.get().and_then(std::sync::Weak::upgrade);
+    let peers = peers.ok_or(Error::DestinationUnavailable)?;
+    let work = Work { depth: work.depth + 1, ..work };
+    let response = peers.http(&component, request, work).await.map_err(|error| {
+        tracing::warn!(
+            component = %context.component,
+            callee = %component,
+            request_id = work.id,
+            error = %error,
+            "request between components failed"
+        );
+        to_error_code(&error)
+    })?;
+    Ok((response, Box::new(async { Ok(()) }) as Io))
+}
+
+fn to_error_code(error: &InvokeError) -> Error {
+    match error {
+        InvokeError::Deadline { .. } => Error::ConnectionReadTimeout,
+        InvokeError::Overloaded { .. } | InvokeError::PoolExhausted { .. } => {
+            Error::ConnectionLimitReached
+        }
+        InvokeError::NotRunning { .. } | InvokeError::NotExported { .. } => {
+            Error::DestinationUnavailable
+        }
+        InvokeError::TooDeep { .. } => Error::LoopDetected,
+        InvokeError::BodyTooLarge { bytes_max, .. } => Error::HttpRequestBodySize(Some(*bytes_max)),
+        InvokeError::HeadersTooLarge { .. } => Error::HttpRequestHeaderSectionSize(None),
+        InvokeError::BadRequest { .. } => Error::HttpRequestUriInvalid,
+        InvokeError::GuestError { .. }
+        | InvokeError::NoResponse { .. }
+        | InvokeError::Trap { .. }
+        | InvokeError::Instantiate { .. }
+        | InvokeError::Host { .. } => Error::HttpResponseIncomplete,
+    }
+}
+
+fn destination(uri: &Uri, granted: &[OutboundHost]) -> Destination {
+    let scheme = match uri.scheme_str() {
+        Some("http") => Scheme::Http,
+        _ => Scheme::Https,
+    };
+    let port = uri.port_u16().unwrap_or(match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    });
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let internal = host.strip_suffix(INTERNAL_SUFFIX);
+    for grant in granted.iter().filter(|grant| grant.scheme == scheme && grant.port == port) {
+        match &grant.host {
+            HostPattern::Component(name) if internal == Some(name.as_str()) => {
+                return Destination::Component(name.clone());
+            }
+            HostPattern::Exact(exact) if internal.is_none() && *exact == host => {
+                return Destination::Network;
+            }
+            HostPattern::Below(domain) if internal.is_none() && is_below(&host, domain) => {
+                return Destination::Network;
+            }
+            HostPattern::Component(_) | HostPattern::Exact(_) | HostPattern::Below(_) => {}
+        }
+    }
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    Destination::Denied { grant: format!("{scheme}://{host}{port}") }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(scheme: Scheme, host: HostPattern, port: u16) -> OutboundHost {
+        OutboundHost { scheme, host, port }
+    }
+
+    #[test]
+    fn only_what_is_granted_is_reached() {
+        let auth: ComponentName = "auth".parse().expect("a name");
+        let granted = [
+            grant(Scheme::Https, HostPattern::Exact("api.example.com".into()), 443),
+            grant(Scheme::Https, HostPattern::Below("example.org".into()), 8443),
+            grant(Scheme::Http, HostPattern::Component(auth.clone()), 80),
+        ];
+        let find = |uri: &str| destination(&uri.parse().expect("a URI"), &granted);
+        let denied = |uri: &str| matches!(find(uri), Destination::Denied { .. });
+        assert_eq!(find("https://api.example.com/x"), Destination::Network);
+        assert_eq!(find("https://API.example.com/x"), Destination::Network);
+        assert_eq!(find("https://a.b.example.org:8443/"), Destination::Network);
+        assert_eq!(find("http://auth.internal/login"), Destination::Component(auth));
+        assert!(denied("http://api.example.com/"));
+        assert!(denied("https://api.example.com:444/"));
+        assert!(denied("https://example.org:8443/"));
+        assert!(denied("https://evilexample.org:8443/"));
+        assert!(denied("http://gateway.internal/"));
+        assert!(denied("http://auth.internal:81/"));
+        assert_eq!(
+            find("http://evil.example:99/x"),
+            Destination::Denied { grant: "http://evil.example:99".into() }
+        );
+    }
+}

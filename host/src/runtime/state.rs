@@ -1,0 +1,136 @@
+//! What the host keeps beside each instance.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::calls::Callees;
+use super::guest_log::GuestLog;
+use super::limits::MemoryLimiter;
+use super::outbound::Outbound;
+use super::peers::Peers;
+use crate::capability::blobs::Blobs;
+use crate::capability::keyvalue::KeyValue;
+use crate::capability::streams::Streams;
+use crate::manifest::model::{Grants, Limits, Reuse};
+use crate::name::{ComponentName, Digest};
+use crate::telemetry::ComponentMetrics;
+
+/// The capabilities' backends, one set for the host.
+pub struct Backends {
+    /// Key-value stores.
+    pub keyvalue: Arc<dyn KeyValue>,
+    /// Message streams.
+    pub streams: Arc<dyn Streams>,
+    /// Blob containers.
+    pub blobs: Blobs,
+    /// The other components, once dispatch is there.
+    pub peers: OnceLock<Weak<dyn Peers>>,
+}
+
+/// What all instances of one revision share.
+pub struct Context {
+    /// The component.
+    pub component: ComponentName,
+    /// Its artifact.
+    pub digest: Digest,
+    /// What it may use.
+    pub grants: Grants,
+    /// What it may consume.
+    pub limits: Limits,
+    /// How far its instances are shared.
+    pub reuse: Reuse,
+    /// Configuration values, without secrets: what `wasi:config` answers.
+    pub config: Vec<(String, String)>,
+    /// Configuration and secrets: what the environment holds.
+    pub environment: Vec<(String, String)>,
+    /// Who fulfils its capabilities.
+    pub backends: Arc<Backends>,
+    /// Where its work is counted.
+    pub metrics: Arc<ComponentMetrics>,
+}
+
+/// What an instance works for right now.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// Names the request or delivery in the logs.
+    pub id: u64,
+    /// How many calls between components lie between it and the outside world.
+    pub depth: u8,
+}
+
+/// How deep calls between components may go. Applications have two or three layers; a circle would
+/// otherwise eat every instance of the pool.
+pub const CALL_DEPTH_MAX: u8 = 8;
+
+/// The host's side of one instance.
+pub struct InstanceState {
+    pub(super) context: Arc<Context>,
+    pub(super) work: Work,
+    pub(super) wasi: WasiCtx,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outbound: Outbound,
+    pub(super) table: ResourceTable,
+    pub(super) limiter: MemoryLimiter,
+    pub(super) callees: Callees,
+    /// Only held: it counts the instance for as long as it lives.
+    _alive: Alive,
+}
+
+impl InstanceState {
+    /// The state of a new instance.
+    pub fn new(context: Arc<Context>, work: Work) -> Self {
+        let log = GuestLog::new(context.clone(), work.id);
+        let wasi = WasiCtxBuilder::new()
+            .envs(&context.environment)
+            .stdout(log.stdout())
+            .stderr(log.stderr())
+            .build();
+        context.metrics.instances.inc();
+        Self {
+            wasi,
+            http: WasiHttpCtx::new(),
+            outbound: Outbound::new(context.clone(), work),
+            table: ResourceTable::new(),
+            limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
+            callees: Callees::default(),
+            _alive: Alive(context.clone()),
+            work,
+            context,
+        }
+    }
+
+    /// Notes that the instance now also works for `work`.
+    pub fn set_work(&mut self, work: Work) {
+        self.work = work;
+        self.outbound.turn_to(work);
+    }
+
+    /// Turns to another piece of work: what the last one held of other components is given back.
+    pub fn turn_to(&mut self, work: Work) {
+        self.set_work(work);
+        self.callees = Callees::default();
+    }
+}
+
+struct Alive(Arc<Context>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.metrics.instances.dec();
+    }
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for InstanceState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}

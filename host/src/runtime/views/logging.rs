@@ -1,0 +1,25 @@
+//! `wasi:logging`: structured log lines, tagged with who wrote them.
+
+use crate::runtime::bindings::logging::wasi::logging::logging::{Host, Level};
+use crate::runtime::state::InstanceState;
+
+impl Host for InstanceState {
+    fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
+        let component = &self.context.component;
+        let revision = self.context.digest.short();
+        let request_id = self.work.id;
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(target: "wharf::guest", %component, %revision, request_id, context, line = message, "guest logged")
+            };
+        }
+        match level {
+            Level::Trace => line!(trace),
+            Level::Debug => line!(debug),
+            Level::Info => line!(info),
+            Level::Warn => line!(warn),
+            Level::Error | Level::Critical => line!(error),
+        }
+        Ok(())
+    }
+}

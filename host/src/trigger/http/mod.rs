@@ -1,0 +1,168 @@
+//! The public HTTP listener: HTTP/1.1 and cleartext HTTP/2 on one port.
+//!
+//! ```text
+//! accept -> connection -> request -> route -> dispatch -> response
+//! ```
+//!
+//! It is bound early and served later: a request that arrives in between waits in the kernel.
+
+mod respond;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::model::HttpListener;
+use crate::dispatch::Dispatch;
+use crate::routing::{Outcome, Router};
+use respond::{ResponseBody, failed, method_not_allowed, no_route};
+
+/// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
+/// that the loop does not spin while connections close.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Concurrent streams of one HTTP/2 connection: hyper's own default, written down because the rapid
+/// reset attack made it a limit that matters.
+const HTTP2_STREAMS_MAX: u32 = 200;
+
+/// What the listener needs for its work.
+pub struct Server {
+    router: Router,
+    dispatch: Arc<Dispatch>,
+    config: HttpListener,
+}
+
+impl Server {
+    /// Serves the router's routes.
+    pub fn new(router: Router, dispatch: Arc<Dispatch>, config: HttpListener) -> Arc<Self> {
+        Arc::new(Self { router, dispatch, config })
+    }
+
+    /// Serves `listener` until `stop`. Then it accepts nothing more, finishes what is in flight, and
+    /// returns; whoever waits bounds that.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(self.config.connections_max));
+        loop {
+            let place = places.clone().acquire_owned();
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = async { (place.await, listener.accept().await) } => accepted,
+            };
+            let (place, accepted) = accepted;
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let connection = self.clone().connection(stream, &graceful);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%peer, %error, "connection ended with an error");
+                }
+                drop(place);
+            });
+        }
+        drop(listener);
+        graceful.shutdown().await;
+    }
+
+    fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        graceful: &GracefulShutdown,
+    ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + use<> {
+        // Small responses leave at once; without it they wait for the peer's acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.header_timeout)
+            .pipeline_flush(true);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .keep_alive_interval(Some(Duration::from_secs(20)));
+        let service = service_fn(move |request| {
+            let server = self.clone();
+            async move { Ok::<_, Infallible>(server.answer(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        graceful.watch(connection)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
+        let uri = request.uri();
+        let host = uri.host().or_else(|| {
+            let header = request.headers().get(http::header::HOST)?.to_str().ok()?;
+            Some(without_port(header))
+        });
+        let component = match self.router.find(request.method().as_str(), host, uri.path()) {
+            Outcome::Found(found) => found.component,
+            Outcome::NotFound => return no_route(uri.path()),
+            Outcome::MethodNotAllowed { allow } => return method_not_allowed(&allow),
+        };
+        let work = self.dispatch.work();
+        match self.dispatch.http(&component, request, work).await {
+            Ok(response) => response.map(ResponseBody::Guest),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// The host of a `Host` header: `example.org:80`, `[::1]:80`.
+fn without_port(header: &str) -> &str {
+    match header.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => header,
+    }
+}
+
+/// Binds the listener.
+///
+/// # Errors
+///
+/// The address is taken or not this machine's; the message names it.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}; choose another with --http, --admin or the host configuration")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_port;
+
+    #[test]
+    fn a_host_header_loses_its_port() {
+        assert_eq!(without_port("example.org:8080"), "example.org");
+        assert_eq!(without_port("example.org"), "example.org");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+    }
+}

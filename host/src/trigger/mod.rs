@@ -1,0 +1,4 @@
+//! The world's events: HTTP requests and stream messages, brought to components.
+
+pub mod http;
+pub mod stream;
