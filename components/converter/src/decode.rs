@@ -25,7 +25,7 @@ pub struct BadPacket(String);
 
 enum Codec {
     Symphonia(Box<dyn AudioDecoder>),
-    Opus(Box<OpusTrack>),
+    Opus(OpusTrack),
 }
 
 /// The decoder of one track.
@@ -52,7 +52,7 @@ impl Decoder {
             return Err(unsupported());
         }
         let codec = if params.codec == CODEC_ID_OPUS {
-            Codec::Opus(Box::new(OpusTrack::new(params).ok_or_else(unsupported)?))
+            Codec::Opus(OpusTrack::new(params).ok_or_else(unsupported)?)
         } else {
             let options = AudioDecoderOptions::default();
             let made = symphonia::default::get_codecs().make_audio_decoder(params, &options);

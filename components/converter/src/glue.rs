@@ -185,7 +185,7 @@ impl RangeRead for Object {
             let reason = format!("{} bytes instead of {len} from {start}", bytes.len());
             return Err(failed("reading", &self.name)(reason));
         }
-        into.extend_from_slice(&bytes);
+        *into = bytes;
         Ok(())
     }
 }

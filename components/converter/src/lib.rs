@@ -4,10 +4,16 @@
 //! `media.uploaded`, and says `media.progress`, `media.converted` and `media.failed`.
 //!
 //! Floors, each importing from those above it only: `failure`, `source` (bytes by range), `mp4`,
-//! `mkv`, `ogg`, `mp3_info` (structure of files), `mix`, `opus`, `decode`, `timeline`, `tags`
-//! (sound), `input` (an opened upload), `resample`, `encode`, `convert` (the pipeline), `job` (a
-//! delivery), and `glue`, which alone knows WIT and exists in WebAssembly only.
+//! `mkv`, `ogg`, `mp3_info` (structure of files), `mix`, `opus`, `decode`, `timeline`, `clock`,
+//! `tags` (sound), `layout`, `input` (an opened upload), `resample`, `encode`, `convert` (the
+//! pipeline), `job` (a delivery), and `glue`, which alone knows WIT and exists in WebAssembly only.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that fails is to panic")
+)]
+
+pub mod clock;
 pub mod convert;
 pub mod decode;
 pub mod encode;
@@ -15,6 +21,7 @@ pub mod failure;
 pub mod format_name;
 pub mod input;
 pub mod job;
+pub mod layout;
 pub mod mix;
 pub mod mkv;
 pub mod mp3_info;

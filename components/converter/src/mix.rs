@@ -61,6 +61,17 @@ impl Sound {
         self.left.len()
     }
 
+    /// Puts so many samples of silence in front.
+    pub fn delay(&mut self, frames: usize) {
+        let planes = [&mut self.left, &mut self.right];
+        for plane in planes
+            .into_iter()
+            .filter(|plane| frames > 0 && !plane.is_empty())
+        {
+            plane.splice(0..0, std::iter::repeat_n(0.0, frames));
+        }
+    }
+
     /// Forgets the samples and keeps the memory.
     pub fn clear(&mut self) {
         self.left.clear();

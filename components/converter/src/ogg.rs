@@ -1,4 +1,5 @@
 //! Whether an Ogg file is all there: its last page must end with the file (RFC 3533, section 6).
+//! And what it holds, for when symphonia will not say.
 
 use crate::source::{BlockSource, RangeRead, StorageError};
 
@@ -17,6 +18,22 @@ pub fn is_cut<R: RangeRead>(source: &mut BlockSource<R>) -> Result<bool, Storage
     let start = source.size().saturating_sub(PAGE_BYTES_MAX);
     let tail = source.bytes(start, PAGE_BYTES_MAX as usize)?;
     Ok(last_page_is_cut(&tail))
+}
+
+/// What the first stream of an Ogg file is encoded in, by the first bytes of its first packet;
+/// `None` if the file is not Ogg.
+pub fn codec_name(head: &[u8]) -> Option<&'static str> {
+    const NAMES: [(&[u8], &str); 5] = [
+        (b"Speex   ", "Speex"),
+        (b"OpusHead", "Opus"),
+        (b"\x01vorbis", "Vorbis"),
+        (b"\x7fFLAC", "FLAC"),
+        (b"PCM     ", "Ogg PCM"),
+    ];
+    let segments = usize::from(*head.strip_prefix(b"OggS")?.get(HEADER_BYTES - 5)?);
+    let packet = head.get(HEADER_BYTES + segments..).unwrap_or_default();
+    let known = NAMES.iter().find(|(magic, _)| packet.starts_with(magic));
+    Some(known.map_or("an unknown codec", |(_, name)| name))
 }
 
 fn last_page_is_cut(tail: &[u8]) -> bool {

@@ -17,7 +17,7 @@ const FULL_SCALE_24: f32 = 8_388_608.0;
 
 enum Inner {
     Few {
-        decoder: Decoder,
+        decoder: Box<Decoder>,
         pcm: Vec<f32>,
     },
     Many {
@@ -92,7 +92,7 @@ impl OpusTrack {
             let mut decoder = Decoder::new(RATE, channels).ok()?;
             decoder.set_gain(head.gain.into()).ok()?;
             Inner::Few {
-                decoder,
+                decoder: Box::new(decoder),
                 pcm: vec![0.0; samples],
             }
         } else {

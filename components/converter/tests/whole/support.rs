@@ -138,7 +138,7 @@ pub fn decoded(mp3: &[u8], channels: usize) -> Vec<Vec<f32>> {
 
 /// How alike two signals are when `b` is shifted by the best of up to `lag_max` samples, and which.
 pub fn correlation(a: &[f32], b: &[f32], lag_max: i64) -> (f64, i64) {
-    let at = |lag: i64| {
+    let at = |a: &[f32], b: &[f32], lag: i64| {
         let (a, b) = if lag >= 0 {
             (a, &b[lag as usize..])
         } else {
@@ -150,10 +150,14 @@ pub fn correlation(a: &[f32], b: &[f32], lag_max: i64) -> (f64, i64) {
         }
         sums.0 / (sums.1 * sums.2).sqrt().max(1e-12)
     };
+    // The shift is found on half a second, the likeness is taken over everything.
+    let (short_a, short_b) = (&a[..a.len().min(24_000)], &b[..b.len().min(26_000)]);
+    let likeness = |lag: &i64| at(short_a, short_b, *lag);
     let lags = -lag_max..=lag_max;
-    lags.map(|lag| (at(lag), lag))
-        .max_by(|x, y| x.0.total_cmp(&y.0))
-        .unwrap()
+    let lag = lags
+        .max_by(|x, y| likeness(x).total_cmp(&likeness(y)))
+        .unwrap();
+    (at(a, b, lag), lag)
 }
 
 /// Bytes that are read by range.
