@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::SetupError;
+use super::environment::cargo_home;
 use super::progress::{Progress, run};
 use super::rust::{RustToolchain, TARGET};
 
@@ -233,8 +234,15 @@ fn compile(
     target: &Path,
     progress: &mut dyn Progress,
 ) -> Result<(), SetupError> {
+    let manifest = library.join("sysroot/Cargo.toml");
+    let mut fetch = Command::new("cargo");
+    fetch
+        .args(["fetch", "--target", TARGET, "--manifest-path"])
+        .arg(&manifest);
+    succeed(&mut fetch, "fetching what the Rust library uses", progress)?;
+
     let source = library.parent().unwrap_or(library);
-    let flags = [
+    let mut flags = vec![
         "-Zforce-unstable-if-unmarked".to_owned(),
         "-Cembed-bitcode=yes".to_owned(),
         "-Cdebuginfo=0".to_owned(),
@@ -245,10 +253,11 @@ fn compile(
             toolchain.commit
         ),
     ];
+    flags.extend(dependency_mappings(&cargo_home()));
     let mut cargo = Command::new("cargo");
     cargo
         .args(["build", "--release", "--target", TARGET, "--manifest-path"])
-        .arg(library.join("sysroot/Cargo.toml"))
+        .arg(manifest)
         .args(["--features", "panic-unwind compiler-builtins-mem"])
         // Where the flags may hold spaces they are separated by this character.
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -262,6 +271,23 @@ fn compile(
         "compiling the Rust library for components",
         progress,
     )
+}
+
+/// The flags that give the sources of dependencies the name that they have in the official target,
+/// whichever registry or mirror they came from.
+fn dependency_mappings(cargo_home: &Path) -> Vec<String> {
+    let registries = fs::read_dir(cargo_home.join("registry/src"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    registries
+        .map(|registry| {
+            format!(
+                "--remap-path-prefix={}=/rust/deps",
+                registry.path().display()
+            )
+        })
+        .collect()
 }
 
 fn install(toolchain: &RustToolchain, target: &Path, libc: &Path) -> io::Result<()> {
@@ -306,6 +332,19 @@ mod tests {
             archive_in("deb http://archive.ubuntu.com/ubuntu noble main\n"),
             None
         );
+    }
+
+    #[test]
+    fn dependencies_get_their_official_name_whatever_registry_they_came_from() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir_all(home.path().join("registry/src/mirror.example-1234")).unwrap();
+        let flags = dependency_mappings(home.path());
+        assert_eq!(flags.len(), 1);
+        assert!(
+            flags[0].ends_with("/registry/src/mirror.example-1234=/rust/deps"),
+            "{flags:?}"
+        );
+        assert!(dependency_mappings(&home.path().join("none")).is_empty());
     }
 
     #[test]
