@@ -119,6 +119,22 @@ pub fn build(
         .components
         .values()
         .filter(|c| only.is_none_or(|name| c.name == *name));
+    let chosen: Vec<&Component> = chosen.collect();
+    // First of all, so that what cannot be had is known before minutes of compiling.
+    let stale_c = chosen.iter().find(|component| {
+        component
+            .build
+            .as_ref()
+            .is_some_and(|build| build.c_toolchain)
+            && needs_build(component)
+    });
+    if let Some(component) = stale_c {
+        let name = component.name.clone();
+        c_compiler(progress).map_err(|source| BuildError::Setup {
+            component: name,
+            source,
+        })?;
+    }
     let mut built = Vec::new();
     for component in chosen {
         let Some(recipe) = &component.build else {

@@ -145,10 +145,7 @@ impl Environment {
             self.put("CARGO_TARGET_DIR", target);
         }
         let target = target.unwrap_or_else(|| workdir.join("target"));
-        // The scripts' digest makes cargo build again what another version of them, or a build by
-        // hand, has left.
-        let scripts = Digest::of([RUSTC_SCRIPT, CLANG_SCRIPT].concat().as_bytes()).short();
-        let flags = format!("{RUST_FEATURES} --cfg wharf_build=\"{scripts}\"");
+        let flags = format!("{RUST_FEATURES} --cfg wharf_build=\"{}\"", means(rust));
         let variable = TARGET.to_uppercase().replace('-', "_");
         self.put(&format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
         self.put("RUSTC_WRAPPER", self.layout.scripts.join("wharf-rustc"));
@@ -199,6 +196,27 @@ impl Environment {
         }
         command.envs(&self.set);
     }
+}
+
+/// What cargo does not look at, although artifacts depend on it: the scripts, the standard library
+/// (rustup's or Debian's) and the C compiler. As a `cfg` that no code asks for, a change of it makes
+/// cargo build anew, as it does after a build by hand; it does not get into artifacts.
+fn means(rust: &RustToolchain) -> String {
+    let bytes = |file: &Path| fs::metadata(file).map_or(0, |data| data.len());
+    let library = rust.standard_library().unwrap_or_default();
+    let clang = CCompiler::candidates().into_iter().next();
+    let parts = [
+        RUSTC_SCRIPT.to_owned(),
+        CLANG_SCRIPT.to_owned(),
+        library
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        bytes(&library).to_string(),
+        clang.map_or(0, |c| bytes(&c.clang)).to_string(),
+    ];
+    Digest::of(parts.join("\0").as_bytes()).short()
 }
 
 /// Replaces a script in one step, and only where it differs: another build may be calling it.

@@ -74,16 +74,18 @@ impl RustToolchain {
         self.sysroot.join("lib/rustlib").join(TARGET).join("lib")
     }
 
-    /// The target's standard library is there.
-    pub(super) fn has_target(&self) -> bool {
-        let Ok(files) = std::fs::read_dir(self.target_libraries()) else {
-            return false;
-        };
-        files.flatten().any(|file| {
-            let name = file.file_name();
-            let name = name.to_string_lossy();
+    /// The target's standard library, once it is there.
+    pub(super) fn standard_library(&self) -> Option<PathBuf> {
+        let files = std::fs::read_dir(self.target_libraries()).ok()?;
+        files.flatten().map(|file| file.path()).find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with("libstd-") && name.ends_with(".rlib")
         })
+    }
+
+    /// The toolchain has the target.
+    pub(super) fn has_target(&self) -> bool {
+        self.standard_library().is_some()
     }
 
     /// Gives the toolchain its target: it has it, rustup adds it, or Debian's source yields it.
