@@ -24,6 +24,7 @@ pub mod message;
 pub mod multipart;
 pub mod range;
 pub mod route;
+pub mod size;
 pub mod time;
 
 pub mod glue;

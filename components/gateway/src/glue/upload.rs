@@ -25,7 +25,7 @@ use crate::id::{JOB_ID_BYTES, JobId, UserId};
 use crate::job::Record;
 use crate::message::{UPLOADED, Uploaded};
 use crate::multipart::{Event, FormatError, Reader};
-use crate::time;
+use crate::{size, time};
 
 /// The environment variable with the largest file that is taken, in bytes.
 const LIMIT_VARIABLE: &str = "UPLOAD_BYTES_MAX";
@@ -187,7 +187,10 @@ fn refusal(error: &UploadError) -> Answer {
         UploadError::Form(form) => Answer::error(400, form.to_string()),
         UploadError::TooLarge { limit } => Answer::error(
             413,
-            format!("The file is too large: at most {limit} bytes are taken."),
+            format!(
+                "The file is too large: at most {} can be taken.",
+                size::in_words(*limit)
+            ),
         ),
         UploadError::Body(BodyError::TooLarge) => {
             Answer::error(413, "The file is too large for this server.")
@@ -204,7 +207,7 @@ fn refusal(error: &UploadError) -> Answer {
             Answer::unavailable("The file could not be stored; nothing was kept. Try again soon.")
         }
         UploadError::Publish { reason } => {
-            log::error(&error.to_string());
+            log::warn(&error.to_string());
             Answer::unavailable(if reason.contains("full") {
                 "Too many files are waiting; yours was not kept. Try again soon."
             } else {
