@@ -238,7 +238,8 @@ fn compile(
     let mut fetch = Command::new("cargo");
     fetch
         .args(["fetch", "--target", TARGET, "--manifest-path"])
-        .arg(&manifest);
+        .arg(&manifest)
+        .env("RUSTC_BOOTSTRAP", "1");
     succeed(&mut fetch, "fetching what the Rust library uses", progress)?;
 
     let source = library.parent().unwrap_or(library);
