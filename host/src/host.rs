@@ -141,7 +141,8 @@ impl Host {
         let admin_listener = bind(config.admin_listen).await?;
         let metrics = Arc::new(Metrics::default());
         let workers = Workers::start(config.engine.worker_threads).map_err(StartError::Threads)?;
-        let backends = Arc::new(open_backends(&config).await?);
+        let store = Embedded::open(&config.state_dir)?;
+        let backends = Arc::new(open_backends(&config, store.clone()).await?);
         let secrets = Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         let registry = Arc::new(Registry::new(application.components.keys().cloned()));
         let dispatch = Arc::new(Dispatch::new(registry.clone(), workers.handle()));
@@ -159,6 +160,7 @@ impl Host {
         let observed = consumers.clone();
         let admin = Admin::new(
             metrics,
+            Box::new(move || store.failure().map(ToString::to_string)),
             Box::new(move || {
                 let observed = observed.clone();
                 Box::pin(async move {
@@ -213,8 +215,10 @@ impl Host {
     }
 }
 
-async fn open_backends(config: &HostConfig) -> Result<Backends, StartError> {
-    let store = Embedded::open(&config.state_dir)?;
+async fn open_backends(
+    config: &HostConfig,
+    store: Arc<Embedded>,
+) -> Result<Backends, StartError> {
     let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
     Ok(Backends {
         keyvalue: Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
@@ -230,6 +234,7 @@ async fn consumers(
     dispatch: &Arc<Dispatch>,
     metrics: &Metrics,
 ) -> Result<Vec<Arc<Consumer>>, StartError> {
+    forget_strangers(application, streams).await?;
     for (subject, limits) in &application.streams {
         streams.limit(subject, limits.length_max).await.map_err(StartError::Stream)?;
     }
@@ -242,6 +247,24 @@ async fn consumers(
         consumers.push(consumer);
     }
     Ok(consumers)
+}
+
+/// Forgets groups that no subscription names any more: they would hold messages until their subjects
+/// are full. What they had not handled goes with them.
+async fn forget_strangers(
+    application: &Application,
+    streams: &Arc<dyn Streams>,
+) -> Result<(), StartError> {
+    for group in streams.groups().await.map_err(StartError::Stream)? {
+        let named = application.subscriptions.iter().any(|subscription| {
+            subscription.subject == group.subject && subscription.component == group.name
+        });
+        if !named {
+            tracing::warn!(%group, "no subscription names this group any more: it is forgotten with what it had not handled");
+            streams.forget(&group).await.map_err(StartError::Stream)?;
+        }
+    }
+    Ok(())
 }
 
 /// Loads the components of an application.

@@ -28,17 +28,21 @@ const METRICS_TYPE: HeaderValue =
 /// Brings up to date what is asked for rather than counted, before the metrics are read.
 pub type Observe = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Why the host cannot do its work although it runs: a store that takes no more writes.
+pub type Fault = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What the listener answers from.
 pub struct Admin {
     metrics: Arc<Metrics>,
+    fault: Fault,
     observe: Observe,
     ready: AtomicBool,
 }
 
 impl Admin {
     /// Answers from these.
-    pub fn new(metrics: Arc<Metrics>, observe: Observe) -> Arc<Self> {
-        Arc::new(Self { metrics, observe, ready: AtomicBool::new(false) })
+    pub fn new(metrics: Arc<Metrics>, fault: Fault, observe: Observe) -> Arc<Self> {
+        Arc::new(Self { metrics, fault, observe, ready: AtomicBool::new(false) })
     }
 
     /// Says whether requests are served: true once they are, false when shutdown begins.
@@ -79,14 +83,23 @@ impl Admin {
         }
     }
 
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n");
+        }
+        match (self.fault)() {
+            None => plain(StatusCode::OK, "ready\n"),
+            Some(fault) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n")),
+        }
+    }
+
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
         }
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n"),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => plain(StatusCode::OK, "ready\n"),
-            "/readyz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/readyz" => self.readiness(),
             "/metrics" => {
                 (self.observe)().await;
                 let mut response = Response::new(Full::from(self.metrics.text()));
@@ -98,8 +111,8 @@ impl Admin {
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
