@@ -8,11 +8,6 @@
 //! `tags` (sound), `layout`, `input` (an opened upload), `resample`, `encode`, `convert` (the
 //! pipeline), `job` (a delivery), and `glue`, which alone knows WIT and exists in WebAssembly only.
 
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, reason = "a test that fails is to panic")
-)]
-
 pub mod clock;
 pub mod convert;
 pub mod decode;
