@@ -93,7 +93,7 @@ impl Dispatch {
         let status = match &answered {
             Ok(response) => response.status(),
             Err(error) => {
-                log_failure(error, &context.digest.short(), work);
+                log_failure(component, error, &context.digest.short(), work);
                 status(error)
             }
         };
@@ -264,13 +264,13 @@ fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
     longest.mul_f64(0.5 + chance / 2.0)
 }
 
-fn log_failure(error: &InvokeError, revision: &str, work: Work) {
+fn log_failure(component: &ComponentName, error: &InvokeError, revision: &str, work: Work) {
     let source = source_text(error);
     match status(error) {
         status if status.is_server_error() => {
-            tracing::warn!(revision, request_id = work.id, error = %error, source, "request failed");
+            tracing::warn!(%component, revision, request_id = work.id, error = %error, source, "request failed");
         }
-        _ => tracing::debug!(revision, request_id = work.id, error = %error, "request refused"),
+        _ => tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused"),
     }
 }
 

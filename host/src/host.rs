@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -210,7 +209,7 @@ impl Host {
         }
         admin_stop.cancel();
         let _ = admin.await;
-        self.workers.stop();
+        drop(self.workers);
         tracing::info!("shutdown ends");
     }
 }
@@ -392,7 +391,7 @@ async fn compile_all(
 }
 
 /// The threads on which components work whose deadline is checked at host calls only.
-struct Workers(runtime::Runtime);
+struct Workers(Option<runtime::Runtime>);
 
 impl Workers {
     fn start(threads: usize) -> std::io::Result<Self> {
@@ -410,16 +409,20 @@ impl Workers {
                 }
             })
             .build()?;
-        Ok(Self(runtime))
+        Ok(Self(Some(runtime)))
     }
 
     fn handle(&self) -> runtime::Handle {
-        self.0.handle().clone()
+        self.0.as_ref().expect("it is there until it is dropped").handle().clone()
     }
+}
 
+impl Drop for Workers {
     /// Does not wait: a component that computes without calling the host cannot be stopped, and its
     /// delivery was given back.
-    fn stop(self) {
-        thread::spawn(move || self.0.shutdown_background());
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -8,6 +8,10 @@ use clap::Args;
 use crate::name::Digest;
 use crate::runtime::{self, Verdict};
 
+/// The imports through which requests leave a component. They are always linked; where the requests
+/// may go is granted.
+const OUTBOUND: [&str; 2] = ["wasi:http/outgoing-handler@", "wasi:http/client@"];
+
 /// Prints what a component exports and imports, and which grants it would need.
 #[derive(Args)]
 pub struct Inspect {
@@ -36,7 +40,7 @@ impl Inspect {
             println!("  {export}");
         }
         println!("imports");
-        let mut grants = Vec::new();
+        let mut grants: Vec<&str> = Vec::new();
         for import in &shape.imports {
             let note = match runtime::verdict(import, &Default::default()) {
                 Verdict::Provided => String::new(),
@@ -51,6 +55,9 @@ impl Inspect {
                 }
                 Verdict::Unknown => "  (from another component of the application)".to_owned(),
             };
+            if OUTBOUND.iter().any(|outbound| import.starts_with(outbound)) {
+                grants.push("outbound_http = [\"https://HOST\"]  # where it may send requests");
+            }
             println!("  {import}{note}");
         }
         if grants.is_empty() {

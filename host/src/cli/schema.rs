@@ -8,7 +8,7 @@ use crate::{config, manifest};
 #[derive(Args)]
 pub struct Schema {
     /// Which.
-    #[arg(value_enum)]
+    #[arg(value_enum, default_value = "manifest")]
     kind: Kind,
 }
 

@@ -115,7 +115,7 @@ pub enum Verdict {
     /// The host would provide it, but nothing grants it.
     NotGranted {
         /// The line of the component's grants that would allow it.
-        line: String,
+        line: &'static str,
     },
     /// The host has the package, in other versions.
     OtherVersions {
@@ -147,7 +147,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     };
     match missing {
         None => Verdict::Provided,
-        Some(line) => Verdict::NotGranted { line: line.to_owned() },
+        Some(line) => Verdict::NotGranted { line },
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
         let import = "wasi:keyvalue/store@0.2.0-draft";
         assert_eq!(
             verdict(import, &grants),
-            Verdict::NotGranted { line: "keyvalue = [\"default\"]".into() }
+            Verdict::NotGranted { line: "keyvalue = [\"default\"]" }
         );
         grants.keyvalue.insert("default".parse().expect("a label"));
         assert_eq!(verdict(import, &grants), Verdict::Provided);

@@ -52,7 +52,7 @@ impl Exchange {
     }
 
     /// Since when the response has made no progress.
-    fn last(&self) -> Instant {
+    pub fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.progress_ms.load(Ordering::Relaxed))
     }
 
@@ -169,6 +169,8 @@ pub struct GuestBody {
     tie: Tie,
     /// What is left of the response's `Content-Length`, where it has one.
     unsent: Option<u64>,
+    /// Why it breaks off, once what came before has been handed on.
+    broken: Option<Error>,
 }
 
 impl GuestBody {
@@ -176,7 +178,7 @@ impl GuestBody {
     /// nevertheless is thrown away, so that it does not fail.
     pub fn new(inner: WasiBody, length: Option<u64>, tie: Tie, exchange: Arc<Exchange>) -> Self {
         exchange.respond();
-        Self { inner, exchange, tie, unsent: length }
+        Self { inner, exchange, tie, unsent: length, broken: None }
     }
 
     /// The empty body of a response to HEAD.
@@ -194,7 +196,7 @@ impl GuestBody {
             drop(tie);
         });
         let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        Self { inner: empty, exchange, tie: Tie::Loose, unsent: None }
+        Self { inner: empty, exchange, tie: Tie::Loose, unsent: None, broken: None }
     }
 
     fn end(&mut self) {
@@ -226,12 +228,21 @@ impl Body for GuestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.track(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(Some(Err(error))) => {
+                // The server drops what it has not written yet when a body fails. Failing one poll
+                // later lets the head and the pieces that came before reach the client.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.end();
                 Poll::Ready(None)
@@ -257,7 +268,7 @@ impl Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        if self.inner.is_end_stream() {
+        if self.broken.is_none() && self.inner.is_end_stream() {
             self.end();
         }
     }

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -77,7 +77,8 @@ impl Handler {
         let request = limited(&context, request, &exchange)?.map(BodyExt::boxed_unsync);
         let responded = async {
             let _place = self.enter(&context).await?;
-            let response = self.proxy.handle(work, request).await;
+            let data = RequestData { work, exchange: exchange.clone() };
+            let response = self.proxy.handle(data, request).await;
             response.map_err(|error| failure(&context, &exchange, error))
         };
         let response = tokio::time::timeout(deadline, responded).await.map_err(|_| {
@@ -115,7 +116,7 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
     if exchange.body_exceeded() {
         return body_too_large(context);
     }
-    if let Some(failed) = error.downcast_ref::<InstantiationError<Work>>() {
+    if let Some(failed) = error.downcast_ref::<InstantiationError<RequestData>>() {
         return match failed.error.downcast_ref::<InvokeError>() {
             Some(InvokeError::Overloaded { instances_max, queue_max, .. }) => {
                 let (instances_max, queue_max) = (*instances_max, *queue_max);
@@ -136,6 +137,30 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
     InvokeError::Trap { component, memory_refused: false, source: error }
 }
 
+/// What accompanies a request to the worker that takes it.
+struct RequestData {
+    work: Work,
+    exchange: Arc<Exchange>,
+}
+
+/// The exchanges of one worker whose responses may still be on their way.
+#[derive(Clone, Default)]
+struct Exchanges(Arc<Mutex<Vec<Weak<Exchange>>>>);
+
+impl Exchanges {
+    fn add(&self, exchange: &Arc<Exchange>) {
+        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges.retain(|exchange| exchange.strong_count() > 0);
+        exchanges.push(Arc::downgrade(exchange));
+    }
+
+    /// When any of them made progress last.
+    fn last_progress(&self) -> Option<Instant> {
+        let exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges.iter().filter_map(Weak::upgrade).map(|exchange| exchange.last()).max()
+    }
+}
+
 /// Makes workers.
 struct Workers {
     instances: Arc<Instances>,
@@ -153,13 +178,18 @@ impl HandlerState for Workers {
         let context = self.instances.context().clone();
         let work = Work { id: 0, depth: 0 };
         let (mut store, instance, place) = self.instances.take(work).await?.into_parts();
+        let exchanges = Exchanges::default();
         let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
         Ok(handler::Instance {
             store,
             proxy,
             view: InstanceState::http,
-            expiration: Expiration { context: context.clone(), timer: None },
-            state: Worker { context, _place: place },
+            expiration: Expiration {
+                context: context.clone(),
+                exchanges: exchanges.clone(),
+                timer: None,
+            },
+            state: Worker { context, exchanges, _place: place },
         })
     }
 }
@@ -167,12 +197,13 @@ impl HandlerState for Workers {
 /// One instance's policy.
 struct Worker {
     context: Arc<Context>,
+    exchanges: Exchanges,
     _place: Place,
 }
 
 impl WorkerState for Worker {
     type StoreData = InstanceState;
-    type RequestData = Work;
+    type RequestData = RequestData;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let reuse = &self.context.reuse;
@@ -189,10 +220,11 @@ impl WorkerState for Worker {
     fn on_request_start(
         &self,
         mut store: StoreContextMut<'_, InstanceState>,
-        work: Work,
+        data: RequestData,
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        store.data_mut().set_work(work);
+        store.data_mut().set_work(data.work);
+        self.exchanges.add(&data.exchange);
         Box::pin(tokio::time::sleep(self.context.limits.deadline))
     }
 
@@ -216,6 +248,7 @@ pub const REQUESTS_MAX_DEFAULT: u32 = 128;
 /// When an instance is dropped.
 struct Expiration {
     context: Arc<Context>,
+    exchanges: Exchanges,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -227,13 +260,16 @@ impl WorkerExpiration for Expiration {
         start: StdInstant,
     ) -> Poll<()> {
         let limits = &self.context.limits;
-        let until = Instant::from_std(start)
-            + match status {
-                WorkerStatus::Idle => self.context.reuse.idle_timeout,
-                WorkerStatus::Requests => limits.deadline + STUCK_GRACE,
-                // The response's body has an idle limit of its own, and is what usually goes on.
-                WorkerStatus::PostReturn => return Poll::Pending,
-            };
+        let start = Instant::from_std(start);
+        let until = match status {
+            WorkerStatus::Idle => start + self.context.reuse.idle_timeout,
+            WorkerStatus::Requests => start + limits.deadline + STUCK_GRACE,
+            // Mostly bodies that are still written; each has made progress when its last piece left.
+            WorkerStatus::PostReturn => {
+                let progress = self.exchanges.last_progress();
+                progress.map_or(start, |progress| progress.max(start)) + limits.response_idle
+            }
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         if timer.deadline() != until {
             timer.as_mut().reset(until);
