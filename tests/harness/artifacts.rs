@@ -40,11 +40,15 @@ pub fn output(name: &str) -> PathBuf {
     path
 }
 
-/// The host's binary. `cargo test --workspace` chooses the same features, so that only the binary
-/// itself may be left to link.
+/// The host's binary: the one that `WHARF_BINARY` names, or else built from the workspace.
+/// `cargo test --workspace` chooses the same features, so that only the binary itself may be left to
+/// link.
 pub fn wharf() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     static BUILT: Once = Once::new();
+    if let Some(path) = std::env::var_os("WHARF_BINARY") {
+        return PATH.get_or_init(|| PathBuf::from(path));
+    }
     BUILT.run(|| {
         run(Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--locked"])

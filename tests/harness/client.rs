@@ -1,6 +1,7 @@
 //! An HTTP client that shows everything: status, headers, body, trailers, and where a body broke.
 
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,16 +22,44 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// A request's body.
 pub type Body = BoxBody<Bytes, std::io::Error>;
 
+/// Connects to one address, whatever host a request names.
+#[derive(Clone)]
+struct Straight {
+    connector: HttpConnector,
+    to: http::Uri,
+}
+
+impl Straight {
+    fn to(address: SocketAddr) -> Self {
+        let to = format!("http://{address}/").parse().unwrap();
+        Self { connector: HttpConnector::new(), to }
+    }
+}
+
+impl tower_service::Service<http::Uri> for Straight {
+    type Response = <HttpConnector as tower_service::Service<http::Uri>>::Response;
+    type Error = <HttpConnector as tower_service::Service<http::Uri>>::Error;
+    type Future = <HttpConnector as tower_service::Service<http::Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, _named: http::Uri) -> Self::Future {
+        self.connector.call(self.to.clone())
+    }
+}
+
 /// A client of one address.
 #[derive(Clone)]
 pub struct Client {
-    inner: legacy::Client<HttpConnector, Body>,
+    inner: legacy::Client<Straight, Body>,
     address: SocketAddr,
 }
 
 impl Client {
     pub fn http1(address: SocketAddr) -> Self {
-        let inner = legacy::Client::builder(TokioExecutor::new()).build_http();
+        let inner = legacy::Client::builder(TokioExecutor::new()).build(Straight::to(address));
         Self { inner, address }
     }
 
@@ -38,7 +67,7 @@ impl Client {
     pub fn http2(address: SocketAddr) -> Self {
         let inner = legacy::Client::builder(TokioExecutor::new())
             .http2_only(true)
-            .build_http();
+            .build(Straight::to(address));
         Self { inner, address }
     }
 
@@ -75,14 +104,25 @@ impl Client {
 
     /// Sends it and reads the whole answer; the error is that no response began.
     pub async fn try_send(&self, request: Request<Body>) -> Result<Reply, String> {
-        let response = self.inner.request(request).await.map_err(chain)?;
+        let response = self.dispatch(request).await.map_err(chain)?;
         Ok(Reply::read(response).await)
+    }
+
+    /// Sends it; a `Host` header becomes the request's authority, which in HTTP/2 is the one place for
+    /// it (RFC 9113, section 8.3.1). The connection goes to this client's address all the same.
+    async fn dispatch(&self, mut request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
+        if let Some(host) = request.headers_mut().remove(http::header::HOST) {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let uri = format!("http://{}{path}", host.to_str().unwrap());
+            *request.uri_mut() = uri.parse().unwrap();
+        }
+        self.inner.request(request).await
     }
 
     /// Sends it and waits for the response's head alone.
     pub async fn open(&self, request: Request<Body>) -> Response<Incoming> {
         let what = format!("{} {}", request.method(), request.uri());
-        match timeout(ANSWER_WITHIN, self.inner.request(request)).await {
+        match timeout(ANSWER_WITHIN, self.dispatch(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => panic!("{what}: {}", chain(error)),
             Err(_) => panic!("{what}: no answer within {ANSWER_WITHIN:?}"),
@@ -200,7 +240,10 @@ pub async fn try_next_data(incoming: &mut Incoming) -> Option<Bytes> {
         let frame = timeout(ANSWER_WITHIN, incoming.frame())
             .await
             .expect("the next frame comes in time")?;
-        if let Ok(data) = frame.ok()?.into_data() {
+        // HTTP/2 may end a stream with a frame that has no bytes (RFC 9113, section 6.1).
+        if let Ok(data) = frame.ok()?.into_data()
+            && !data.is_empty()
+        {
             return Some(data);
         }
     }
