@@ -14,46 +14,26 @@ use crate::harness::{Client, Host, Launch, Manifest, Reply, eventually};
 
 const GUESTS: [&str; 2] = ["hello", "hello3"];
 
-/// Every guest in one host: `/hello/...` would change the paths, so each has its own host name.
-async fn host(more: &str) -> Host {
-    let of = |name: &str| {
-        format!(
-            "[component.{name}]\nartifact = \"{{{name}.wasm}}\"\n\
-             {}\n[[route]]\npath = \"/...\"\nhost = \"{name}\"\ncomponent = \"{name}\"\n",
-            more.replace("NAME", name)
-        )
-    };
-    Launch::of(&Manifest::new(&GUESTS.map(of).concat()))
-        .start()
-        .await
+/// A host with one guest on every path; `NAME` in `more` stands for its name.
+async fn host(guest: &str, more: &str) -> Host {
+    let more = more.replace("NAME", guest);
+    Launch::of(&Manifest::serving(guest, &more)).start().await
 }
 
-fn request(
-    client: &Client,
-    method: &str,
-    guest: &str,
-    path: &str,
-    body: Body,
-) -> http::Request<Body> {
-    client
-        .request(method, path)
-        .header("host", guest)
-        .body(body)
-        .unwrap()
+async fn send(client: &Client, method: &str, path: &str, body: Body) -> Reply {
+    client.send(request(client, method, path, body)).await
 }
 
-async fn get(client: &Client, guest: &str, path: &str) -> Reply {
-    client
-        .send(request(client, "GET", guest, path, empty()))
-        .await
+fn request(client: &Client, method: &str, path: &str, body: Body) -> http::Request<Body> {
+    client.request(method, path).body(body).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_answer_over_both_protocols() {
-    let host = host("").await;
     for guest in GUESTS {
+        let host = host(guest, "").await;
         for client in [host.client(), host.client2()] {
-            let reply = get(&client, guest, "/").await.expect(200);
+            let reply = client.get("/").await.expect(200);
             assert_eq!(reply.text(), "hello", "{guest}");
             assert_eq!(reply.header("content-type"), Some("text/plain"));
         }
@@ -62,12 +42,11 @@ async fn both_versions_answer_over_both_protocols() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_sees_the_request_line_and_headers_as_they_were_sent() {
-    let host = host("").await;
     for guest in GUESTS {
+        let host = host(guest, "").await;
         for client in [host.client(), host.client2()] {
             let sent = client
                 .request("PATCH", "/headers?a=%20b&c=%2F")
-                .header("host", guest)
                 .header("x-twice", "one")
                 .header("x-twice", "two");
             let reply = client.send(sent.body(empty()).unwrap()).await.expect(200);
@@ -83,7 +62,6 @@ async fn a_guest_sees_the_request_line_and_headers_as_they_were_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_goes_there_and_back_byte_for_byte() {
-    let host = host("[component.NAME.limits]\nrequest_body = \"64MiB\"\nmemory = \"16MiB\"").await;
     // More than the guests' memory: nobody may hold it whole.
     let chunk: Bytes = (0..64 * 1024_u32)
         .map(|i| (i % 251) as u8)
@@ -91,11 +69,14 @@ async fn a_body_goes_there_and_back_byte_for_byte() {
         .into();
     let chunks = 640;
     for guest in GUESTS {
+        let host = host(
+            guest,
+            "[component.NAME.limits]\nrequest_body = \"64MiB\"\nmemory = \"16MiB\"",
+        )
+        .await;
         for client in [host.client(), host.client2()] {
             let body = generated(chunks, chunk.clone());
-            let reply = client
-                .send(request(&client, "POST", guest, "/echo", body))
-                .await;
+            let reply = client.send(request(&client, "POST", "/echo", body)).await;
             let reply = reply.expect(200);
             assert_eq!(reply.broken, None, "{guest}");
             assert_eq!(reply.body.len(), chunks * chunk.len(), "{guest}");
@@ -107,14 +88,12 @@ async fn a_body_goes_there_and_back_byte_for_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_streams_in_both_directions_at_once() {
-    let host = host("").await;
     for guest in GUESTS {
+        let host = host(guest, "").await;
         for client in [host.client(), host.client2()] {
             let (sender, body) = channel();
             send_data(&sender, "first");
-            let response = client
-                .open(request(&client, "POST", guest, "/echo", body))
-                .await;
+            let response = client.open(request(&client, "POST", "/echo", body)).await;
             let mut incoming = response.into_body();
             assert_eq!(next_data(&mut incoming).await, "first", "{guest}");
             // The request is still open: what comes back now was not waiting for its end.
@@ -128,8 +107,8 @@ async fn a_body_streams_in_both_directions_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_are_kept() {
-    let host = host("").await;
     for guest in GUESTS {
+        let host = host(guest, "").await;
         for client in [host.client(), host.client2()] {
             let (sender, body) = channel();
             send_data(&sender, "body");
@@ -137,7 +116,6 @@ async fn trailers_are_kept() {
             drop(sender);
             let sent = client
                 .request("POST", "/echo")
-                .header("host", guest)
                 .header("trailer", "x-checksum")
                 .header("te", "trailers");
             let reply = client.send(sent.body(body).unwrap()).await.expect(200);
@@ -154,9 +132,7 @@ async fn trailers_are_kept() {
         send_data(&sender, "body");
         send_trailers(&sender, "x-checksum", "abc");
         drop(sender);
-        let reply = client
-            .send(request(&client, "POST", guest, "/echo", body))
-            .await;
+        let reply = client.send(request(&client, "POST", "/echo", body)).await;
         let trailers = reply.trailers.expect("HTTP/2 keeps trailers");
         assert_eq!(trailers["x-checksum"], "abc", "{guest}");
     }
@@ -172,10 +148,14 @@ fn send_trailers(sender: &BodySender, name: &'static str, value: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_sent_events_arrive_one_by_one_past_the_deadline() {
-    let host = host("[component.NAME.limits]\ndeadline = \"500ms\"\nresponse_idle = \"2s\"").await;
     for guest in GUESTS {
+        let host = host(
+            guest,
+            "[component.NAME.limits]\ndeadline = \"500ms\"\nresponse_idle = \"2s\"",
+        )
+        .await;
         let client = host.client();
-        let sent = request(&client, "GET", guest, "/sse?n=6&ms=200", empty());
+        let sent = request(&client, "GET", "/sse?n=6&ms=200", empty());
         let response = client.open(sent).await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut incoming = response.into_body();
@@ -194,12 +174,11 @@ async fn server_sent_events_arrive_one_by_one_past_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_cancels_its_work() {
-    let host = host("[component.NAME.limits]\ndeadline = \"60s\"").await;
     for guest in GUESTS {
+        let host = host(guest, "[component.NAME.limits]\ndeadline = \"60s\"").await;
         for client in [host.client(), host.client2()] {
             let labels = [("component", guest)];
-            let waiting =
-                client.try_send(request(&client, "GET", guest, "/slow?ms=50000", empty()));
+            let waiting = client.try_send(request(&client, "GET", "/slow?ms=50000", empty()));
             let abandoned = tokio::time::timeout(Duration::from_millis(300), waiting).await;
             assert!(abandoned.is_err(), "{guest} answers only after 50 s");
             drop(client);
@@ -208,15 +187,15 @@ async fn a_client_that_goes_away_cancels_its_work() {
             }
         }
         // Its work may not hold up anybody else either.
-        assert_eq!(get(&host.client(), guest, "/").await.text(), "hello");
+        assert_eq!(host.client().get("/").await.text(), "hello");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_during_the_response_cancels_its_work() {
-    let host = host("").await;
+    let host = host("hello", "").await;
     for client in [host.client(), host.client2()] {
-        let sent = request(&client, "GET", "hello", "/stream?n=100000&ms=20", empty());
+        let sent = request(&client, "GET", "/stream?n=100000&ms=20", empty());
         let mut incoming = client.open(sent).await.into_body();
         next_data(&mut incoming).await;
         drop(incoming);
@@ -228,52 +207,50 @@ async fn a_client_that_goes_away_during_the_response_cancels_its_work() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_share_one_http2_connection() {
-    let host = host("").await;
-    let client = host.client2();
-    let all = (0..64).map(|index| {
-        let client = client.clone();
-        async move {
-            let body = full(format!("body {index}"));
-            let guest = GUESTS[index % 2];
-            let reply = client
-                .send(request(&client, "POST", guest, "/echo", body))
-                .await;
-            assert_eq!(reply.text(), format!("body {index}"));
-        }
-    });
-    futures::future::join_all(all).await;
+    for guest in GUESTS {
+        let host = host(guest, "").await;
+        let client = host.client2();
+        let all = (0..64).map(|index| {
+            let client = client.clone();
+            async move {
+                let reply = send(&client, "POST", "/echo", full(format!("body {index}"))).await;
+                assert_eq!(reply.text(), format!("body {index}"), "{guest}");
+            }
+        });
+        futures::future::join_all(all).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_fresh_for_every_request_unless_reuse_is_chosen() {
-    let fresh = host("").await;
+    let fresh = host("hello", "").await;
     let client = fresh.client();
     for _ in 0..3 {
-        assert_eq!(get(&client, "hello", "/state").await.text(), "1");
+        assert_eq!(client.get("/state").await.text(), "1");
     }
-    let reused = host("[component.NAME.reuse]\nrequests = 100\nidle = \"30s\"").await;
-    let client = reused.client();
-    eventually(
-        "an instance is reused",
-        Duration::from_secs(10),
-        async || (get(&client, "hello", "/state").await.text() != "1").then_some(()),
-    )
-    .await;
-    eventually(
-        "a 0.3 instance is reused",
-        Duration::from_secs(10),
-        async || (get(&client, "hello3", "/state").await.text() != "1").then_some(()),
-    )
-    .await;
+    for guest in GUESTS {
+        let reused = host(
+            guest,
+            "[component.NAME.reuse]\nrequests = 100\nidle = \"30s\"",
+        )
+        .await;
+        let client = reused.client();
+        eventually(
+            "an instance is reused",
+            Duration::from_secs(10),
+            async || (client.get("/state").await.text() != "1").then_some(()),
+        )
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_instance_of_0_3_serves_several_requests_at_once() {
-    let host = host("[component.NAME.limits]\ninstances = 1").await;
+    let host = host("hello3", "[component.NAME.limits]\ninstances = 1").await;
     let client = host.client();
     let before = std::time::Instant::now();
     let all = (0..8).map(|_| async {
-        get(&client, "hello3", "/slow?ms=1000").await.expect(200);
+        client.get("/slow?ms=1000").await.expect(200);
     });
     futures::future::join_all(all).await;
     // One after the other would be eight seconds.

@@ -24,11 +24,7 @@ mod table;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod app;
 #[path = "../harness/mod.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the tests use the rest of it"
-)]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
 mod harness;
 
 use settings::{Section, Settings};

@@ -107,7 +107,7 @@ impl Contender {
 pub fn wharf(guest: &Path, state: &Scratch) -> Command {
     let mut command = artifacts::command();
     // Its lifecycle is of no interest beside the table.
-    command.env("WHARF_LOG", "warn").arg("serve").arg(guest);
+    command.env("WHARF_LOG", "error").arg("serve").arg(guest);
     command.args(["--addr", "127.0.0.1:0", "--print-addresses", "--state-dir"]);
     command.arg(state.path());
     command

@@ -21,7 +21,7 @@ const WARM: Aim = Aim(100.0);
 /// `wharf up` as a user starts it, on free ports.
 pub fn up(manifest: &Path, state: &Scratch) -> Command {
     let mut command = artifacts::command();
-    command.env("WHARF_LOG", "warn").arg("up").arg(manifest);
+    command.env("WHARF_LOG", "error").arg("up").arg(manifest);
     command.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     command.args(["--print-addresses", "--state-dir"]);
     command.arg(state.path());

@@ -48,7 +48,12 @@ pub struct Aim(pub f64);
 
 impl Aim {
     fn text(self, reached: f64, unit: &str) -> String {
-        let word = if reached <= self.0 { "met" } else { "missed" };
+        let word = match reached {
+            // A difference that the noise turned round says nothing of its size.
+            ..=0.0 => "lost in noise",
+            _ if reached <= self.0 => "met",
+            _ => "missed",
+        };
         format!("at most {}{unit}: {word}", self.0)
     }
 }
@@ -66,7 +71,7 @@ impl Row {
                 figure.to_owned(),
                 of.to_owned(),
                 format!("{} {unit}", number(spread.median())),
-                format!("{}, {} runs", spread.range(), spread.0.len()),
+                format!("{}, n = {}", spread.range(), spread.0.len()),
                 String::new(),
                 String::new(),
             ],

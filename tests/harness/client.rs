@@ -32,7 +32,10 @@ struct Straight {
 impl Straight {
     fn to(address: SocketAddr) -> Self {
         let to = format!("http://{address}/").parse().unwrap();
-        Self { connector: HttpConnector::new(), to }
+        Self {
+            connector: HttpConnector::new(),
+            to,
+        }
     }
 }
 
@@ -110,9 +113,15 @@ impl Client {
 
     /// Sends it; a `Host` header becomes the request's authority, which in HTTP/2 is the one place for
     /// it (RFC 9113, section 8.3.1). The connection goes to this client's address all the same.
-    async fn dispatch(&self, mut request: Request<Body>) -> Result<Response<Incoming>, legacy::Error> {
+    async fn dispatch(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, legacy::Error> {
         if let Some(host) = request.headers_mut().remove(http::header::HOST) {
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let path = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |path| path.as_str());
             let uri = format!("http://{}{path}", host.to_str().unwrap());
             *request.uri_mut() = uri.parse().unwrap();
         }
