@@ -283,14 +283,12 @@ impl Loader<'_> {
             instances_max: config.engine.instances_max,
             memory_bytes_max: config.engine.memory_bytes_max,
         };
-        let runtime = Arc::new(Runtime::new(limits, &config.state_dir.join("code"))?);
+        let runtime = Arc::new(Runtime::new(limits, &config.code_dir)?);
         let mut problems = Vec::new();
         let compiled = compile_all(&runtime, self.application, &mut problems).await;
-        let mut exports = Exports::new();
+        let mut exports = Exports::default();
         for (name, (_, compiled)) in &compiled {
-            for export in compiled.typed_exports() {
-                exports.insert(export, name.clone());
-            }
+            compiled.add_exports(name, &mut exports);
         }
         let mut loaded = BTreeMap::new();
         for (name, (artifact, compiled)) in &compiled {

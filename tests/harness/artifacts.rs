@@ -41,8 +41,6 @@ pub fn output(name: &str) -> PathBuf {
 }
 
 /// The host's binary: the one that `WHARF_BINARY` names, or else built from the workspace.
-/// `cargo test --workspace` chooses the same features, so that only the binary itself may be left to
-/// link.
 pub fn wharf() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     static BUILT: Once = Once::new();
@@ -52,7 +50,9 @@ pub fn wharf() -> &'static Path {
     BUILT.run(|| {
         run(Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--locked"])
-            .args(["--workspace", "--bin", "wharf"])
+            // With the tests, so that their dependencies take part in choosing features as they did in
+            // `cargo test --workspace`; all but the binary itself is then there already.
+            .args(["--workspace", "--bin", "wharf", "--tests"])
             .env("CARGO_TARGET_DIR", target()))
     });
     PATH.get_or_init(|| {

@@ -42,7 +42,7 @@ pub struct Serve {
     /// Instances that live at once.
     #[arg(long, value_name = "N", default_value_t = defaults::INSTANCES_MAX)]
     max_instances: usize,
-    /// Where compiled code is kept. [default: a directory of the user's cache]
+    /// Where compiled code is kept. [default: wharf/code in the user's cache]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Print the bound addresses to standard output, as one line of JSON.
@@ -61,13 +61,18 @@ impl Serve {
     /// An option or the component is wrong, or an address is taken.
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.log_format);
-        let state_dir = self.state_dir.clone().map_or_else(state_dir, Ok)?;
+        // Nothing is granted that lasts, so what a host always opens is gone with it.
+        let scratch = tempfile::tempdir().context("no temporary directory can be made")?;
+        let state_dir = self.state_dir.clone();
         let overrides = Overrides {
             http: Some(self.addr),
             admin: Some(self.admin),
-            state_dir: Some(state_dir),
+            state_dir: Some(state_dir.unwrap_or_else(|| scratch.path().to_owned())),
         };
-        let config = config::load(None, overrides)?;
+        let mut config = config::load(None, overrides)?;
+        if self.state_dir.is_none() {
+            config.code_dir = code_dir()?;
+        }
         let print_addresses = self.print_addresses;
         let application = self.application(config.engine.memory_bytes_max)?;
         up::serve(&application, config, print_addresses)
@@ -128,11 +133,10 @@ fn environment(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// A place for compiled code that the next run finds again.
-fn state_dir() -> anyhow::Result<PathBuf> {
+fn code_dir() -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
         Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))
     });
     let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: name a --state-dir")?;
-    // Two hosts cannot share one embedded store, so each has its own below the shared cache.
-    Ok(cache.join("wharf").join(format!("serve-{}", std::process::id())))
+    Ok(cache.join("wharf").join("code"))
 }

@@ -77,8 +77,10 @@ fn host_config(
         .shutdown
         .as_ref()
         .and_then(|shutdown| shutdown.value.grace.as_ref());
+    let state_dir = state_dir(raw, overrides.state_dir, report);
     Some(HostConfig {
-        state_dir: state_dir(raw, overrides.state_dir, report),
+        code_dir: state_dir.join("code"),
+        state_dir,
         http,
         admin_listen,
         shutdown_grace: report.span(grace, SPAN_MIN, defaults::SHUTDOWN_GRACE),

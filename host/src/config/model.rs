@@ -7,8 +7,10 @@ use std::time::Duration;
 /// Where and how a host runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostConfig {
-    /// Durable state: the embedded store, blobs, secrets, compiled code.
+    /// Durable state: the embedded store, blobs, secrets.
     pub state_dir: PathBuf,
+    /// Compiled code; below the state directory unless a command has a better place for it.
+    pub code_dir: PathBuf,
     /// The public listener.
     pub http: HttpListener,
     /// The operators' listener.

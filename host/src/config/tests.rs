@@ -40,6 +40,7 @@ fn every_key_is_resolved() {
     );
     let expected = HostConfig {
         state_dir: "/var/lib/wharf".into(),
+        code_dir: "/var/lib/wharf/code".into(),
         http: HttpListener {
             listen: "[::]:80".parse().unwrap(),
             connections_max: 10,

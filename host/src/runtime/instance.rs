@@ -87,15 +87,29 @@ impl Instances {
         }
     }
 
+    /// A fresh instance for `work` if there is a place for one now, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Instances::take`]; `Ok(None)` when as many live as may.
+    pub async fn try_make(&self, work: Work) -> Result<Option<Instance>, InvokeError> {
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => self.make(work, place).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn enter(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
         // Idle instances hold places too: one of them is worth less than work that waits.
-        if self.idle.lock().expect("no holder of this lock panics").pop().is_some()
-            && let Ok(place) = self.places.clone().try_acquire_owned()
-        {
-            return Ok(place);
+        let idle = self.idle.lock().expect("no holder of this lock panics").pop();
+        if idle.is_some() {
+            drop(idle);
+            if let Ok(place) = self.places.clone().try_acquire_owned() {
+                return Ok(place);
+            }
         }
         let _waiting = self.waiting.try_acquire().map_err(|_| InvokeError::Overloaded {
             component: self.context.component.clone(),

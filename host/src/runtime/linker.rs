@@ -1,8 +1,6 @@
 //! Links a component: WASI, the capabilities' views, and typed calls into other components.
 
-use std::collections::BTreeMap;
-
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::Engine;
 
@@ -16,8 +14,47 @@ use super::state::InstanceState;
 use crate::manifest::model::Grants;
 use crate::name::ComponentName;
 
-/// What the components of an application export: interface name to the component that has it.
-pub type Exports = BTreeMap<String, ComponentName>;
+/// What the components of an application export for each other.
+#[derive(Default)]
+pub struct Exports(Vec<Export>);
+
+/// One interface that a component exports.
+struct Export {
+    interface: String,
+    owner: ComponentName,
+    ty: ComponentInstance,
+    engine: Engine,
+}
+
+impl Exports {
+    /// Adds what a component exports.
+    pub fn add(&mut self, owner: &ComponentName, component: &Component) {
+        let engine = component.engine();
+        for (name, item) in component.component_type().exports(engine) {
+            let of_host = name.starts_with("wasi:") || name.starts_with("wasmcloud:");
+            if let (ComponentItem::ComponentInstance(ty), false) = (item.ty, of_host) {
+                let (interface, engine) = (name.to_owned(), engine.clone());
+                self.0.push(Export { interface, owner: owner.clone(), ty, engine });
+            }
+        }
+    }
+
+    /// The one export that serves an import of another component.
+    fn find(&self, import: &str, importer: &ComponentName) -> Result<&Export, String> {
+        let mut serving = self.0.iter().filter(|export| {
+            export.owner != *importer && interfaces::serves(&export.interface, import)
+        });
+        let first = serving.next().ok_or_else(|| NOBODY_EXPORTS.to_owned())?;
+        match serving.next() {
+            None => Ok(first),
+            Some(second) => Err(format!(
+                "both {} and {} export it, and only one may: remove one of them, or give it another \
+                 interface",
+                first.owner, second.owner
+            )),
+        }
+    }
+}
 
 /// An import that cannot be satisfied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,26 +119,66 @@ pub fn link_imports(
         let reason = match refusal(import, name, grants) {
             Refusal::None => continue,
             Refusal::Host(reason) => reason,
-            Refusal::Unknown => {
-                let exported = exports
-                    .iter()
-                    .find(|(export, owner)| interfaces::serves(export, import) && *owner != name);
-                match (exported, item.ty) {
-                    (Some((export, owner)), ComponentItem::ComponentInstance(instance)) => {
-                        let mut target = linker.instance(import)?;
-                        match calls::link(&mut target, &engine, import, &instance, export, owner) {
-                            Ok(()) => continue,
-                            Err(error) => error.to_string(),
-                        }
+            Refusal::Unknown => match item.ty {
+                ComponentItem::ComponentInstance(wanted) => {
+                    match link_call(linker, &engine, import, &wanted, name, exports)? {
+                        Ok(()) => continue,
+                        Err(reason) => reason,
                     }
-                    (None, ComponentItem::ComponentInstance(_)) => NOBODY_EXPORTS.to_owned(),
-                    (_, _) => "only interfaces can be imported; put it into an interface".to_owned(),
                 }
-            }
+                _ => "only interfaces can be imported; put it into an interface".to_owned(),
+            },
         };
         problems.push(ImportProblem { import: import.to_owned(), reason });
     }
     Ok(if problems.is_empty() { Ok(()) } else { Err(problems) })
+}
+
+/// Links one imported interface to the component that exports it. The inner error says why not.
+fn link_call(
+    linker: &mut Linker<InstanceState>,
+    engine: &Engine,
+    import: &str,
+    wanted: &ComponentInstance,
+    importer: &ComponentName,
+    exports: &Exports,
+) -> wasmtime::Result<Result<(), String>> {
+    let export = match exports.find(import, importer) {
+        Ok(export) => export,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let differences = differences(engine, wanted, export);
+    if !differences.is_empty() {
+        return Ok(Err(format!(
+            "component {} exports it with other types: {}",
+            export.owner,
+            differences.join("; ")
+        )));
+    }
+    let mut target = linker.instance(import)?;
+    let linked =
+        calls::link(&mut target, engine, import, wanted, &export.interface, &export.owner);
+    Ok(linked.map_err(|error| error.to_string()))
+}
+
+/// What an import wants of an interface and its export does not have, function by function.
+fn differences(engine: &Engine, wanted: &ComponentInstance, export: &Export) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (name, item) in wanted.exports(engine) {
+        let ComponentItem::ComponentFunc(wanted) = item.ty else { continue };
+        match export.ty.get_export(&export.engine, name).map(|item| item.ty) {
+            Some(ComponentItem::ComponentFunc(had)) if is_same(&wanted, &had) => {}
+            Some(_) => differences.push(format!("{name} differs")),
+            None => differences.push(format!("{name} is missing")),
+        }
+    }
+    differences
+}
+
+fn is_same(wanted: &ComponentFunc, had: &ComponentFunc) -> bool {
+    wanted.async_() == had.async_()
+        && wanted.params().eq(had.params())
+        && wanted.results().eq(had.results())
 }
 
 /// The host's answer to an import, in words where it is no.
@@ -126,16 +203,4 @@ pub fn refusal(import: &str, name: &ComponentName, grants: &Grants) -> Refusal {
             Refusal::Host(format!("this host provides the versions {}", versions.join(", ")))
         }
     }
-}
-
-/// The interfaces that a component exports and that are not the host's to call.
-pub fn typed_exports(component: &Component) -> Vec<String> {
-    let engine = component.engine();
-    component
-        .component_type()
-        .exports(engine)
-        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| !name.starts_with("wasi:") && !name.starts_with("wasmcloud:"))
-        .collect()
 }

@@ -123,9 +123,9 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// The interfaces that it exports for other components.
-    pub fn typed_exports(&self) -> Vec<String> {
-        linker::typed_exports(&self.component)
+    /// Adds what it exports for other components.
+    pub fn add_exports(&self, owner: &ComponentName, exports: &mut Exports) {
+        exports.add(owner, &self.component);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant as StdInstant};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, Sleep};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
@@ -36,6 +37,14 @@ use crate::runtime::state::{Context, InstanceState, Work};
 /// request, which is checked in the instance's own loop, is the one that is met first.
 const STUCK_GRACE: Duration = Duration::from_millis(100);
 
+/// How long a request that found no room waits, at most, before it looks again.
+const ROOM_RETRY: Duration = Duration::from_millis(5);
+
+/// As many instances live as may.
+#[derive(Debug, thiserror::Error)]
+#[error("as many instances live as may")]
+struct NoPlace;
+
 /// Serves HTTP with a revision of a 0.3 component.
 pub struct Handler {
     proxy: ProxyHandler<Workers>,
@@ -54,7 +63,12 @@ impl Handler {
         Self {
             places: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(context.limits.queue_max),
-            proxy: ProxyHandler::new(Workers { instances: instances.clone(), indices }),
+            proxy: ProxyHandler::new(Workers {
+                instances: instances.clone(),
+                indices,
+                room: Arc::default(),
+                retired: Arc::default(),
+            }),
             instances,
         }
     }
@@ -78,7 +92,7 @@ impl Handler {
         let responded = async {
             let _place = self.enter(&context).await?;
             let data = RequestData { work, exchange: exchange.clone() };
-            let response = self.proxy.handle(data, request).await;
+            let response = self.in_a_worker(data, request).await;
             response.map_err(|error| failure(&context, &exchange, error))
         };
         let response = tokio::time::timeout(deadline, responded).await.map_err(|_| {
@@ -95,6 +109,32 @@ impl Handler {
                 GuestBody::new(body, length, tie, exchange)
             }
         }))
+    }
+
+    /// Has a worker answer. `ProxyHandler` starts a new worker whenever none can take a request right
+    /// now; where no more instances may live it gives the request back, and the request waits for a
+    /// worker that has room.
+    async fn in_a_worker(
+        &self,
+        mut data: RequestData,
+        mut request: handler::Request,
+    ) -> wasmtime::Result<handler::Response> {
+        let room = self.proxy.state().room.clone();
+        loop {
+            let notified = room.notified();
+            let error = match self.proxy.handle(data, request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let given_back = error.downcast::<InstantiationError<RequestData>>()?;
+            if !given_back.error.is::<NoPlace>() {
+                return Err(given_back.into());
+            }
+            data = given_back.request_data;
+            request = given_back.request.into_inner().expect("no holder of this lock panics");
+            // The timer is for a worker that had room between the two steps.
+            let _ = tokio::time::timeout(ROOM_RETRY, notified).await;
+        }
     }
 
     async fn enter(&self, context: &Context) -> Result<SemaphorePermit<'_>, InvokeError> {
@@ -118,10 +158,6 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
     }
     if let Some(failed) = error.downcast_ref::<InstantiationError<RequestData>>() {
         return match failed.error.downcast_ref::<InvokeError>() {
-            Some(InvokeError::Overloaded { instances_max, queue_max, .. }) => {
-                let (instances_max, queue_max) = (*instances_max, *queue_max);
-                InvokeError::Overloaded { component, instances_max, queue_max }
-            }
             Some(InvokeError::PoolExhausted { .. }) => {
                 InvokeError::PoolExhausted { component, source: error }
             }
@@ -165,6 +201,10 @@ impl Exchanges {
 struct Workers {
     instances: Arc<Instances>,
     indices: ServiceIndices,
+    /// Told whenever a worker has room for a request, or its instance's place becomes free.
+    room: Arc<Notify>,
+    /// Nothing more is accepted: what still lives ends when it is idle.
+    retired: Arc<AtomicBool>,
 }
 
 impl HandlerState for Workers {
@@ -177,7 +217,8 @@ impl HandlerState for Workers {
     ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
         let context = self.instances.context().clone();
         let work = Work { id: 0, depth: 0 };
-        let (mut store, instance, place) = self.instances.take(work).await?.into_parts();
+        let made = self.instances.try_make(work).await?.ok_or(NoPlace)?;
+        let (mut store, instance, place) = made.into_parts();
         let exchanges = Exchanges::default();
         let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
         Ok(handler::Instance {
@@ -189,7 +230,13 @@ impl HandlerState for Workers {
                 exchanges: exchanges.clone(),
                 timer: None,
             },
-            state: Worker { context, exchanges, _place: place },
+            state: Worker {
+                context,
+                exchanges,
+                room: self.room.clone(),
+                retired: self.retired.clone(),
+                place: Mutex::new(Some(place)),
+            },
         })
     }
 }
@@ -198,7 +245,10 @@ impl HandlerState for Workers {
 struct Worker {
     context: Arc<Context>,
     exchanges: Exchanges,
-    _place: Place,
+    room: Arc<Notify>,
+    retired: Arc<AtomicBool>,
+    /// Taken when the instance is dropped.
+    place: Mutex<Option<Place>>,
 }
 
 impl WorkerState for Worker {
@@ -208,11 +258,12 @@ impl WorkerState for Worker {
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         let reuse = &self.context.reuse;
         let requests_max = reuse.requests_max.unwrap_or(REQUESTS_MAX_DEFAULT);
-        if total >= requests_max as usize {
+        if total >= requests_max as usize || self.retired.load(Ordering::Relaxed) {
             ShouldAccept::Never
         } else if concurrent >= reuse.concurrent_max.max(1) as usize {
             ShouldAccept::No
         } else {
+            self.room.notify_waiters();
             ShouldAccept::Yes
         }
     }
@@ -229,7 +280,8 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
-        if let Err(error) = result {
+        // A worker that is dropped with the whole host reports a panic, which it is not.
+        if let (Err(error), false) = (result, self.retired.load(Ordering::Relaxed)) {
             self.context.metrics.traps.inc();
             tracing::warn!(
                 component = %self.context.component,
@@ -239,6 +291,15 @@ impl WorkerState for Worker {
                 "instance ended with a failure"
             );
         }
+        drop(store);
+        self.place.lock().expect("no holder of this lock panics").take();
+        self.room.notify_waiters();
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.proxy.state().retired.store(true, Ordering::Relaxed);
     }
 }
 
