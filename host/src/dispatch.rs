@@ -10,20 +10,17 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::runtime::Handle;
 use wasi_body::WasiBody;
 
 use crate::capability::streams::Delivery;
-use crate::manifest::model::{Backoff, Preemption, Subscription};
+use crate::manifest::model::{Backoff, Subscription};
 use crate::name::ComponentName;
 use crate::revision::{Lease, Registry};
-use crate::runtime::{Borrowed, CALL_DEPTH_MAX, GuestBody, InvokeError, Peers, Work, wasi_body};
+use crate::runtime::{CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, wasi_body};
 
 /// Leases, invokes and counts.
 pub struct Dispatch {
     registry: Arc<Registry>,
-    /// Where components work whose deadline is checked at host calls only: they may keep a thread.
-    workers: Handle,
     next_id: AtomicU64,
 }
 
@@ -32,6 +29,11 @@ pub struct Dispatch {
 pub enum Settlement {
     /// The component is done with the message.
     Acknowledge,
+    /// The host could not have it handled: later, without counting the attempt.
+    Defer {
+        /// The pause.
+        after: Duration,
+    },
     /// Try again after a pause.
     Retry {
         /// The pause.
@@ -48,10 +50,10 @@ pub enum Settlement {
 
 impl Dispatch {
     /// Dispatches to the registry's revisions.
-    pub fn new(registry: Arc<Registry>, workers: Handle) -> Self {
+    pub fn new(registry: Arc<Registry>) -> Self {
         // Identifiers of two runs of a host differ, so that their log lines can be told apart.
         let next_id = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
-        Self { registry, workers, next_id }
+        Self { registry, next_id }
     }
 
     /// The registry that it leases from.
@@ -61,7 +63,10 @@ impl Dispatch {
 
     /// A new piece of work that comes from the outside world.
     pub fn work(&self) -> Work {
-        Work { id: self.next_id.fetch_add(1, Ordering::Relaxed), depth: 0 }
+        Work {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            depth: 0,
+        }
     }
 
     /// Has `component` answer a request. Cancelling cancels the component's work.
@@ -130,33 +135,34 @@ impl Dispatch {
         work: Work,
     ) -> Result<(), InvokeError> {
         let lease = self.lease(&subscription.component)?;
-        let loaded = lease.revision().loaded();
-        if loaded.messages.is_none() {
+        let revision = lease.revision().clone();
+        if revision.loaded().messages.is_none() {
             return Err(InvokeError::NotExported {
                 component: subscription.component.clone(),
                 export: "wasmcloud:messaging/handler@0.2.0".to_owned(),
             });
         }
-        let revision = lease.revision().clone();
         let message = delivery.message.clone();
         let deadline = subscription.deadline;
         let handling = async move {
-            let handler = revision.loaded().messages.as_ref().expect("checked above");
+            let handler = lease
+                .revision()
+                .loaded()
+                .messages
+                .as_ref()
+                .expect("checked above");
             handler.handle(&message, work, deadline).await
         };
-        match loaded.preemption {
-            Preemption::Epoch => handling.await,
-            Preemption::HostCalls => {
-                let task = AbortOnDrop(self.workers.spawn(handling));
-                task.join(&subscription.component).await
-            }
-        }
+        let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
+        task.join(&subscription.component).await
     }
 
     fn lease(&self, component: &ComponentName) -> Result<Lease, InvokeError> {
         self.registry
             .lease(component.as_str())
-            .ok_or_else(|| InvokeError::NotRunning { component: component.clone() })
+            .ok_or_else(|| InvokeError::NotRunning {
+                component: component.clone(),
+            })
     }
 }
 
@@ -167,7 +173,13 @@ impl AbortOnDrop {
     async fn join(mut self, component: &ComponentName) -> Result<(), InvokeError> {
         match (&mut self.0).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(InvokeError::NotRunning { component: component.clone() }),
+            Err(error) if error.is_panic() => Err(InvokeError::Panic {
+                component: component.clone(),
+            }),
+            // The threads are gone: the host shuts down.
+            Err(_) => Err(InvokeError::NotRunning {
+                component: component.clone(),
+            }),
         }
     }
 }
@@ -191,12 +203,13 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
-    async fn borrow(&self, component: &ComponentName, work: Work) -> Result<Borrowed, InvokeError> {
-        check_depth(component, work)?;
+    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError> {
         let lease = self.lease(component)?;
-        let home = lease.revision().loaded().instances.clone();
-        let instance = home.take(work).await?;
-        Ok(Borrowed { instance, home, lease: Box::new(lease) })
+        let instances = lease.revision().loaded().instances.clone();
+        Ok(Callee {
+            instances,
+            lease: Arc::new(lease),
+        })
     }
 }
 
@@ -204,7 +217,10 @@ fn check_depth(component: &ComponentName, work: Work) -> Result<(), InvokeError>
     if work.depth <= CALL_DEPTH_MAX {
         return Ok(());
     }
-    Err(InvokeError::TooDeep { component: component.clone(), depth_max: CALL_DEPTH_MAX })
+    Err(InvokeError::TooDeep {
+        component: component.clone(),
+        depth_max: CALL_DEPTH_MAX,
+    })
 }
 
 /// The one place that turns a failure into an HTTP status.
@@ -219,6 +235,7 @@ pub fn status(error: &InvokeError) -> StatusCode {
         | InvokeError::NotRunning { .. } => StatusCode::SERVICE_UNAVAILABLE,
         InvokeError::Instantiate { .. }
         | InvokeError::Host { .. }
+        | InvokeError::Panic { .. }
         | InvokeError::NotExported { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         InvokeError::TooDeep { .. } => StatusCode::LOOP_DETECTED,
         InvokeError::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -229,8 +246,7 @@ pub fn status(error: &InvokeError) -> StatusCode {
 
 /// The one place that turns a failed delivery into what happens next.
 ///
-/// What the component did counts against the message; what the host could not do does not, so it is
-/// tried again for as long as it takes.
+/// What the component did counts against the message; what the host could not do does not.
 fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Settlement {
     let of_host = match error {
         InvokeError::Overloaded { .. }
@@ -242,6 +258,7 @@ fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Set
         | InvokeError::Deadline { .. }
         | InvokeError::Instantiate { .. }
         | InvokeError::Host { .. }
+        | InvokeError::Panic { .. }
         | InvokeError::NotExported { .. }
         | InvokeError::TooDeep { .. }
         | InvokeError::HeadersTooLarge { .. }
@@ -253,14 +270,21 @@ fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Set
         return Settlement::DeadLetter { reason };
     }
     let after = pause(&subscription.backoff, attempt, rand::random());
-    Settlement::Retry { after, reason }
+    if of_host {
+        Settlement::Defer { after }
+    } else {
+        Settlement::Retry { after, reason }
+    }
 }
 
 /// The pause before a retry: exponential with half of it left to chance, so that messages that
 /// failed together are not retried together. `chance` is in 0..1.
 fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
-    let longest = backoff.first.saturating_mul(1 << doublings).min(backoff.max);
+    let longest = backoff
+        .first
+        .saturating_mul(1 << doublings)
+        .min(backoff.max);
     longest.mul_f64(0.5 + chance / 2.0)
 }
 
@@ -270,7 +294,9 @@ fn log_failure(component: &ComponentName, error: &InvokeError, revision: &str, w
         status if status.is_server_error() => {
             tracing::warn!(%component, revision, request_id = work.id, error = %error, source, "request failed");
         }
-        _ => tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused"),
+        _ => {
+            tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused")
+        }
     }
 }
 
@@ -299,19 +325,39 @@ mod tests {
             lease: Duration::from_secs(30),
             deadline: Duration::from_secs(60),
             deliveries_max: 3,
-            backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(10) },
+            backoff: Backoff {
+                first: Duration::from_secs(1),
+                max: Duration::from_secs(10),
+            },
         }
     }
 
     #[test]
     fn a_message_that_fails_is_retried_and_then_given_up() {
         let component = || "c".parse().expect("a name");
-        let error = InvokeError::GuestError { component: component(), error: "no".into() };
-        assert!(matches!(settle(&error, 1, &subscription()), Settlement::Retry { .. }));
-        assert!(matches!(settle(&error, 2, &subscription()), Settlement::Retry { .. }));
-        assert!(matches!(settle(&error, 3, &subscription()), Settlement::DeadLetter { .. }));
-        let of_host = InvokeError::NotRunning { component: component() };
-        assert!(matches!(settle(&of_host, 99, &subscription()), Settlement::Retry { .. }));
+        let error = InvokeError::GuestError {
+            component: component(),
+            error: "no".into(),
+        };
+        assert!(matches!(
+            settle(&error, 1, &subscription()),
+            Settlement::Retry { .. }
+        ));
+        assert!(matches!(
+            settle(&error, 2, &subscription()),
+            Settlement::Retry { .. }
+        ));
+        assert!(matches!(
+            settle(&error, 3, &subscription()),
+            Settlement::DeadLetter { .. }
+        ));
+        let of_host = InvokeError::NotRunning {
+            component: component(),
+        };
+        assert!(matches!(
+            settle(&of_host, 99, &subscription()),
+            Settlement::Defer { .. }
+        ));
     }
 
     #[test]

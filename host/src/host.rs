@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpListener;
@@ -47,6 +48,14 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error("the state directory cannot be used")]
     State(#[source] std::io::Error),
+    /// The state directory holds another application's state.
+    #[error("the state directory {} belongs to the application {owner:?}: name another with --state-dir", state_dir.display())]
+    OtherApplication {
+        /// The directory.
+        state_dir: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
     /// The embedded store cannot be opened.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -107,6 +116,23 @@ fn lines(problems: &[ComponentProblem]) -> String {
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Refuses a state directory that belongs to another application: components of the same name would
+/// find each other's data.
+fn check_owner(state_dir: &Path, application: &str) -> Result<(), StartError> {
+    let path = state_dir.join("application");
+    match std::fs::read_to_string(&path) {
+        Ok(owner) if owner.trim_end() == application => Ok(()),
+        Ok(owner) => Err(StartError::OtherApplication {
+            state_dir: state_dir.to_owned(),
+            owner: owner.trim_end().to_owned(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&path, format!("{application}\n")).map_err(StartError::State)
+        }
+        Err(error) => Err(StartError::State(error)),
+    }
+}
+
 /// A host that is ready to serve.
 pub struct Host {
     http: TcpListener,
@@ -141,21 +167,32 @@ impl Host {
         let metrics = Arc::new(Metrics::default());
         let workers = Workers::start(config.engine.worker_threads).map_err(StartError::Threads)?;
         let store = Embedded::open(&config.state_dir)?;
+        check_owner(&config.state_dir, &application.name)?;
         let backends = Arc::new(open_backends(&config, store.clone()).await?);
-        let secrets = Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
+        let secrets =
+            Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         let registry = Arc::new(Registry::new(application.components.keys().cloned()));
-        let dispatch = Arc::new(Dispatch::new(registry.clone(), workers.handle()));
+        let dispatch = Arc::new(Dispatch::new(registry.clone()));
         let peers: std::sync::Weak<dyn crate::runtime::Peers> =
             Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
         let _ = backends.peers.set(peers);
-        let loader = Loader { application, metrics: &metrics, backends: &backends, secrets };
+        let loader = Loader {
+            application,
+            metrics: &metrics,
+            backends: &backends,
+            secrets,
+            workers: workers.handle(),
+        };
         let loaded = loader.load(&config).await?;
         for (name, loaded) in loaded {
             registry.switch(&name, Some(Revision::new(loaded)));
         }
         let consumers = consumers(application, &backends.streams, &dispatch, &metrics).await?;
-        let server =
-            Server::new(Router::new(&application.routes), dispatch, config.http.clone());
+        let server = Server::new(
+            Router::new(&application.routes),
+            dispatch,
+            config.http.clone(),
+        );
         let observed = consumers.clone();
         let admin = Admin::new(
             metrics,
@@ -169,21 +206,39 @@ impl Host {
                 })
             }),
         );
-        Ok(Self { http, admin_listener, server, admin, consumers, registry, config, workers })
+        Ok(Self {
+            http,
+            admin_listener,
+            server,
+            admin,
+            consumers,
+            registry,
+            config,
+            workers,
+        })
     }
 
     /// The addresses that were bound.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
-        Ok(Addresses { http: self.http.local_addr()?, admin: self.admin_listener.local_addr()? })
+        Ok(Addresses {
+            http: self.http.local_addr()?,
+            admin: self.admin_listener.local_addr()?,
+        })
     }
 
     /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not
     /// finished by then is cancelled: connections are closed, deliveries go back to their streams.
     pub async fn serve(self, stop: CancellationToken) {
         let admin_stop = CancellationToken::new();
-        let streams_stop =
-            Stop { claiming: stop.child_token(), working: CancellationToken::new() };
-        let admin = tokio::spawn(self.admin.clone().serve(self.admin_listener, admin_stop.clone()));
+        let streams_stop = Stop {
+            claiming: stop.child_token(),
+            working: CancellationToken::new(),
+        };
+        let admin = tokio::spawn(
+            self.admin
+                .clone()
+                .serve(self.admin_listener, admin_stop.clone()),
+        );
         let consumers = TaskTracker::new();
         for consumer in &self.consumers {
             consumers.spawn(consumer.clone().run(streams_stop.clone()));
@@ -199,7 +254,10 @@ impl Host {
             let _ = serving.await;
             consumers.wait().await;
         };
-        if tokio::time::timeout(self.config.shutdown_grace, finished).await.is_err() {
+        if tokio::time::timeout(self.config.shutdown_grace, finished)
+            .await
+            .is_err()
+        {
             tracing::warn!("work was still in flight when the shutdown's grace ended");
         }
         streams_stop.working.cancel();
@@ -214,10 +272,7 @@ impl Host {
     }
 }
 
-async fn open_backends(
-    config: &HostConfig,
-    store: Arc<Embedded>,
-) -> Result<Backends, StartError> {
+async fn open_backends(config: &HostConfig, store: Arc<Embedded>) -> Result<Backends, StartError> {
     let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
     Ok(Backends {
         keyvalue: Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
@@ -235,21 +290,28 @@ async fn consumers(
 ) -> Result<Vec<Arc<Consumer>>, StartError> {
     forget_strangers(application, streams).await?;
     for (subject, limits) in &application.streams {
-        streams.limit(subject, limits.length_max).await.map_err(StartError::Stream)?;
+        streams
+            .limit(subject, limits.length_max)
+            .await
+            .map_err(StartError::Stream)?;
     }
     let mut consumers = Vec::new();
     for subscription in &application.subscriptions {
         let counted = metrics.subscription(&subscription.subject, &subscription.component);
-        let consumer =
-            Consumer::new(subscription.clone(), streams.clone(), dispatch.clone(), counted);
+        let consumer = Consumer::new(
+            subscription.clone(),
+            streams.clone(),
+            dispatch.clone(),
+            counted,
+        );
         consumer.declare().await.map_err(StartError::Stream)?;
         consumers.push(consumer);
     }
     Ok(consumers)
 }
 
-/// Forgets groups that no subscription names any more: they would hold messages until their subjects
-/// are full. What they had not handled goes with them.
+/// Forgets groups that no subscription names any more and that owe nothing: they would hold messages
+/// until their subjects are full.
 async fn forget_strangers(
     application: &Application,
     streams: &Arc<dyn Streams>,
@@ -258,9 +320,14 @@ async fn forget_strangers(
         let named = application.subscriptions.iter().any(|subscription| {
             subscription.subject == group.subject && subscription.component == group.name
         });
-        if !named {
-            tracing::warn!(%group, "no subscription names this group any more: it is forgotten with what it had not handled");
+        if named {
+            continue;
+        }
+        let status = streams.status(&group).await;
+        if status.is_ok_and(|status| status.lag + status.pending + status.dead == 0) {
             streams.forget(&group).await.map_err(StartError::Stream)?;
+        } else {
+            tracing::warn!(%group, "no subscription names this group any more, and it holds messages that nobody handles: subscribe again, or they count against the subject's length");
         }
     }
     Ok(())
@@ -272,6 +339,7 @@ struct Loader<'a> {
     metrics: &'a Metrics,
     backends: &'a Arc<Backends>,
     secrets: Secrets,
+    workers: runtime::Handle,
 }
 
 impl Loader<'_> {
@@ -283,7 +351,11 @@ impl Loader<'_> {
             instances_max: config.engine.instances_max,
             memory_bytes_max: config.engine.memory_bytes_max,
         };
-        let runtime = Arc::new(Runtime::new(limits, &config.code_dir)?);
+        let runtime = Arc::new(Runtime::new(
+            limits,
+            &config.code_dir,
+            self.workers.clone(),
+        )?);
         let mut problems = Vec::new();
         let compiled = compile_all(&runtime, self.application, &mut problems).await;
         let mut exports = Exports::default();
@@ -301,7 +373,11 @@ impl Loader<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() { Ok(loaded) } else { Err(StartError::Components(problems)) }
+        if problems.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(StartError::Components(problems))
+        }
     }
 
     fn link(
@@ -315,10 +391,13 @@ impl Loader<'_> {
         let config: Vec<_> = component.environment.clone().into_iter().collect();
         let mut environment = config.clone();
         for (variable, secret) in &component.secrets {
-            let value = self.secrets.value(secret).map_err(|source| ComponentProblem::Secret {
-                component: component.name.clone(),
-                source,
-            })?;
+            let value = self
+                .secrets
+                .value(secret)
+                .map_err(|source| ComponentProblem::Secret {
+                    component: component.name.clone(),
+                    source,
+                })?;
             environment.push((variable.clone(), value));
         }
         let context = Context {
@@ -343,11 +422,22 @@ impl Loader<'_> {
     ) {
         let name = &component.name;
         let mut missing = |export, binding| {
-            problems.push(ComponentProblem::Export { component: name.clone(), export, binding });
+            problems.push(ComponentProblem::Export {
+                component: name.clone(),
+                export,
+                binding,
+            });
         };
-        let route = self.application.routes.iter().find(|route| route.component == *name);
+        let route = self
+            .application
+            .routes
+            .iter()
+            .find(|route| route.component == *name);
         if let (Some(_), None) = (route, &loaded.http) {
-            missing("wasi:http/incoming-handler or wasi:http/handler", "its route".to_owned());
+            missing(
+                "wasi:http/incoming-handler or wasi:http/handler",
+                "its route".to_owned(),
+            );
         }
         for subscription in &self.application.subscriptions {
             if subscription.component == *name && loaded.messages.is_none() {
@@ -411,7 +501,11 @@ impl Workers {
     }
 
     fn handle(&self) -> runtime::Handle {
-        self.0.as_ref().expect("it is there until it is dropped").handle().clone()
+        self.0
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .handle()
+            .clone()
     }
 }
 

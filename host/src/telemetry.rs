@@ -38,12 +38,16 @@ pub enum LogFormat {
 /// (`info` by default).
 pub fn init_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_env("WHARF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Pretty => {
-            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+            builder
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .init();
         }
     }
 }
@@ -146,19 +150,36 @@ impl Metrics {
         );
         registry.register("instances", "Instances alive", self.instances.clone());
         registry.register("traps", "Traps", self.traps.clone());
-        registry.register("deliveries", "Attempts at messages", self.deliveries.clone());
-        registry.register("retries", "Attempts that failed and are retried", self.retries.clone());
+        registry.register(
+            "deliveries",
+            "Attempts at messages",
+            self.deliveries.clone(),
+        );
+        registry.register(
+            "retries",
+            "Attempts that failed and are retried",
+            self.retries.clone(),
+        );
         registry.register("dead_letters", "Messages given up", self.dead.clone());
         registry.register("lag", "Messages never delivered", self.lag.clone());
-        registry.register("pending", "Messages delivered, not settled", self.pending.clone());
+        registry.register(
+            "pending",
+            "Messages delivered, not settled",
+            self.pending.clone(),
+        );
     }
 
     /// The handles of one component.
     pub fn component(&self, component: &ComponentName) -> ComponentMetrics {
         let name = component.to_string();
-        let label = ComponentLabel { component: name.clone() };
+        let label = ComponentLabel {
+            component: name.clone(),
+        };
         let requests = std::array::from_fn(|class| {
-            let label = RequestLabel { component: name.clone(), status: StatusClass(class) };
+            let label = RequestLabel {
+                component: name.clone(),
+                status: StatusClass(class),
+            };
             self.requests.get_or_create(&label).clone()
         });
         ComponentMetrics {
@@ -175,8 +196,10 @@ impl Metrics {
         subject: &Subject,
         component: &ComponentName,
     ) -> SubscriptionMetrics {
-        let label =
-            SubscriptionLabel { subject: subject.to_string(), component: component.to_string() };
+        let label = SubscriptionLabel {
+            subject: subject.to_string(),
+            component: component.to_string(),
+        };
         SubscriptionMetrics {
             deliveries: self.deliveries.get_or_create(&label).clone(),
             retries: self.retries.get_or_create(&label).clone(),
@@ -215,8 +238,17 @@ mod tests {
         component.answered(http::StatusCode::OK, Duration::from_millis(3));
         component.answered(http::StatusCode::BAD_GATEWAY, Duration::from_millis(3));
         let text = metrics.text();
-        assert!(text.contains(r#"wharf_requests_total{component="hello",status="2xx"} 1"#), "{text}");
-        assert!(text.contains(r#"wharf_requests_total{component="hello",status="5xx"} 1"#), "{text}");
-        assert!(text.contains("wharf_request_duration_seconds_bucket"), "{text}");
+        assert!(
+            text.contains(r#"wharf_requests_total{component="hello",status="2xx"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"wharf_requests_total{component="hello",status="5xx"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains("wharf_request_duration_seconds_bucket"),
+            "{text}"
+        );
     }
 }

@@ -118,8 +118,11 @@ fn by_ffmpeg(sample: &Path) -> f64 {
 /// A new host converts it, as a user would have it: over its HTTP interface.
 fn by_wharf(sample: &Path, minutes: u32) -> Conversion {
     let state = scratch();
-    let mut command = start::up(&artifacts::application(), &state);
-    let server = Server::start(&mut command, Announces::Json, None);
+    let manifest = artifacts::application();
+    let server = || Server::start(&mut start::up(&manifest, &state), Announces::Json, None);
+    // Compiling the components takes more memory than converting: the first start is for it alone.
+    drop(server());
+    let server = server();
     let bytes = std::fs::read(sample).expect("ffmpeg wrote it");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

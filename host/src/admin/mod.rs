@@ -42,7 +42,12 @@ pub struct Admin {
 impl Admin {
     /// Answers from these.
     pub fn new(metrics: Arc<Metrics>, fault: Fault, observe: Observe) -> Arc<Self> {
-        Arc::new(Self { metrics, fault, observe, ready: AtomicBool::new(false) })
+        Arc::new(Self {
+            metrics,
+            fault,
+            observe,
+            ready: AtomicBool::new(false),
+        })
     }
 
     /// Says whether requests are served: true once they are, false when shutdown begins.
@@ -89,13 +94,19 @@ impl Admin {
         }
         match (self.fault)() {
             None => plain(StatusCode::OK, "ready\n"),
-            Some(fault) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {fault}\n")),
+            Some(fault) => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {fault}\n"),
+            ),
         }
     }
 
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
+            return plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered\n",
+            );
         }
         match request.uri().path() {
             "/healthz" => plain(StatusCode::OK, "ok\n"),

@@ -83,8 +83,13 @@ impl Secrets {
     ///
     /// The directory cannot be made.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        Ok(Self { dir: dir.to_owned() })
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+        })
     }
 
     /// The secret's value as a component sees it; generated first where it is missing and may be.
@@ -95,9 +100,12 @@ impl Secrets {
     pub fn value(&self, secret: &Secret) -> Result<String, SecretError> {
         let Some(Generate::HmacSha256) = secret.generate else {
             let text = self.read(&secret.name)?;
-            return text.map(|text| text.trim_end_matches('\n').to_owned()).ok_or_else(|| {
-                SecretError::Missing { name: secret.name.clone(), path: self.path(&secret.name) }
-            });
+            return text
+                .map(|text| text.trim_end_matches('\n').to_owned())
+                .ok_or_else(|| SecretError::Missing {
+                    name: secret.name.clone(),
+                    path: self.path(&secret.name),
+                });
         };
         let mut ring = self.ring(&secret.name)?;
         if ring.is_empty() {
@@ -119,13 +127,17 @@ impl Secrets {
     ///
     /// See [`SecretError`].
     pub fn rotate(&self, name: &SecretName, keep: Duration) -> Result<usize, SecretError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let mut ring = self.ring(name)?;
         if let Some(newest) = ring.first_mut() {
             newest.retired_at = Some(now);
         }
         ring.retain(|key| {
-            key.retired_at.is_none_or(|retired| now.saturating_sub(retired) <= keep.as_secs())
+            key.retired_at
+                .is_none_or(|retired| now.saturating_sub(retired) <= keep.as_secs())
         });
         ring.insert(0, new_key());
         self.store(name, &ring)?;
@@ -133,7 +145,9 @@ impl Secrets {
     }
 
     fn ring(&self, name: &SecretName) -> Result<Vec<Key>, SecretError> {
-        let Some(text) = self.read(name)? else { return Ok(Vec::new()) };
+        let Some(text) = self.read(name)? else {
+            return Ok(Vec::new());
+        };
         serde_json::from_str(&text).map_err(|source| SecretError::NotAKeyRing {
             name: name.clone(),
             path: self.path(name),
@@ -143,14 +157,21 @@ impl Secrets {
 
     fn read(&self, name: &SecretName) -> Result<Option<String>, SecretError> {
         let path = self.path(name);
-        let io = |source| SecretError::Io { name: name.clone(), path: path.clone(), source };
+        let io = |source| SecretError::Io {
+            name: name.clone(),
+            path: path.clone(),
+            source,
+        };
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(error)),
         };
         if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(SecretError::TooOpen { name: name.clone(), path });
+            return Err(SecretError::TooOpen {
+                name: name.clone(),
+                path,
+            });
         }
         fs::read_to_string(&path).map(Some).map_err(io)
     }
@@ -172,7 +193,11 @@ impl Secrets {
             file.sync_all()?;
             fs::rename(&beside, &path)
         })();
-        written.map_err(|source| SecretError::Io { name: name.clone(), path, source })
+        written.map_err(|source| SecretError::Io {
+            name: name.clone(),
+            path,
+            source,
+        })
     }
 
     fn path(&self, name: &SecretName) -> PathBuf {
@@ -183,7 +208,11 @@ impl Secrets {
 fn new_key() -> Key {
     let kid: [u8; 8] = rand::random();
     let key: [u8; KEY_BYTES] = rand::random();
-    Key { kid: hex(&kid), key: base64url(&key), retired_at: None }
+    Key {
+        kid: hex(&kid),
+        key: base64url(&key),
+        retired_at: None,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -207,7 +236,10 @@ mod tests {
     }
 
     fn secret(generate: Option<Generate>) -> Secret {
-        Secret { name: "keys".parse().expect("a name"), generate }
+        Secret {
+            name: "keys".parse().expect("a name"),
+            generate,
+        }
     }
 
     #[test]
@@ -220,21 +252,39 @@ mod tests {
         assert_eq!(secrets.rotate(&generated.name, hour).expect("rotates"), 2);
         let second = secrets.value(&generated).expect("a value");
         assert!(second.ends_with(&format!(",{first}")), "{second}");
-        assert_eq!(secrets.path(&generated.name).metadata().expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            secrets
+                .path(&generated.name)
+                .metadata()
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn a_secret_that_is_missing_too_open_or_damaged_is_an_error() {
         let (_dir, secrets) = secrets();
         let plain = secret(None);
-        assert!(matches!(secrets.value(&plain), Err(SecretError::Missing { .. })));
+        assert!(matches!(
+            secrets.value(&plain),
+            Err(SecretError::Missing { .. })
+        ));
         let path = secrets.path(&plain.name);
         fs::write(&path, "value\n").expect("write");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
-        assert!(matches!(secrets.value(&plain), Err(SecretError::TooOpen { .. })));
+        assert!(matches!(
+            secrets.value(&plain),
+            Err(SecretError::TooOpen { .. })
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
         assert_eq!(secrets.value(&plain).expect("a value"), "value");
         let generated = secret(Some(Generate::HmacSha256));
-        assert!(matches!(secrets.value(&generated), Err(SecretError::NotAKeyRing { .. })));
+        assert!(matches!(
+            secrets.value(&generated),
+            Err(SecretError::NotAKeyRing { .. })
+        ));
     }
 }

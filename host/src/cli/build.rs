@@ -28,12 +28,19 @@ impl Build {
     /// The manifest is wrong, something that the build needs cannot be had, or a command failed.
     pub fn run(self) -> anyhow::Result<()> {
         let application = manifest::load(&self.manifest)?.application;
-        let built =
-            toolchain::build(&application, self.component.as_ref(), &mut Console::stderr())?;
+        let built = toolchain::build(
+            &application,
+            self.component.as_ref(),
+            &mut Console::stderr(),
+        )?;
         for built in built {
             let digest = crate::name::Digest::of(&std::fs::read(&built.artifact)?);
             let state = if built.fresh { "fresh" } else { "built" };
-            println!("{state} {} {} sha256:{digest}", built.component, built.artifact.display());
+            println!(
+                "{state} {} {} sha256:{digest}",
+                built.component,
+                built.artifact.display()
+            );
         }
         Ok(())
     }

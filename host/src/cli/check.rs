@@ -46,7 +46,10 @@ impl Check {
             .map(|component| component.name.to_string())
             .collect();
         if !missing.is_empty() {
-            eprintln!("note: not built yet, so not checked: {}", missing.join(", "));
+            eprintln!(
+                "note: not built yet, so not checked: {}",
+                missing.join(", ")
+            );
         }
         println!(
             "{} is valid: {} components, {} routes, {} subscriptions",

@@ -20,9 +20,15 @@ impl Doctor {
         for finding in &findings {
             match &finding.state {
                 State::Present { detail } => println!("ok       {}: {detail}", finding.what),
-                State::Missing { why_needed, how_to_get } => {
+                State::Missing {
+                    why_needed,
+                    how_to_get,
+                } => {
                     missing += 1;
-                    println!("missing  {}: {why_needed}\n         {how_to_get}", finding.what);
+                    println!(
+                        "missing  {}: {why_needed}\n         {how_to_get}",
+                        finding.what
+                    );
                 }
             }
         }
@@ -46,7 +52,11 @@ impl Setup {
     ///
     /// Something cannot be installed here; the message has the command that would.
     pub fn run(self) -> anyhow::Result<()> {
-        let tools = if self.tests { toolchain::test_tools() } else { &[Tool::CForWasm] };
+        let tools = if self.tests {
+            toolchain::test_tools()
+        } else {
+            &[Tool::CForWasm]
+        };
         toolchain::ensure(tools, &mut Console::stderr())?;
         Ok(())
     }

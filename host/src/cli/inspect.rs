@@ -30,11 +30,19 @@ impl Inspect {
     /// The file cannot be read or is not a component.
     pub fn run(self) -> anyhow::Result<()> {
         let path = self.component.display();
-        let bytes = std::fs::read(&self.component).with_context(|| format!("{path} cannot be read"))?;
+        let bytes =
+            std::fs::read(&self.component).with_context(|| format!("{path} cannot be read"))?;
         let shape = runtime::shape(&bytes).with_context(|| format!("{path} is not a component"))?;
         println!("digest   sha256:{}", Digest::of(&bytes));
         println!("size     {} bytes", bytes.len());
-        println!("engine   {}", if shape.concurrent { "WASI 0.3 (concurrent)" } else { "WASI 0.2" });
+        println!(
+            "engine   {}",
+            if shape.concurrent {
+                "WASI 0.3 (concurrent)"
+            } else {
+                "WASI 0.2"
+            }
+        );
         println!("exports");
         for export in &shape.exports {
             println!("  {export}");
@@ -51,7 +59,10 @@ impl Inspect {
                     "  (needs a grant)".to_owned()
                 }
                 Verdict::OtherVersions { versions } => {
-                    format!("  (not in this version; this host has {})", versions.join(", "))
+                    format!(
+                        "  (not in this version; this host has {})",
+                        versions.join(", ")
+                    )
                 }
                 Verdict::Unknown => "  (from another component of the application)".to_owned(),
             };

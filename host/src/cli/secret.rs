@@ -38,10 +38,16 @@ impl Secret {
     ///
     /// The secret cannot be read or written.
     pub fn run(self) -> anyhow::Result<()> {
-        let Action::Rotate { name, keep, state_dir } = self.action;
+        let Action::Rotate {
+            name,
+            keep,
+            state_dir,
+        } = self.action;
         let secrets = Secrets::open(&state_dir.join("secrets"))?;
         let keys = secrets.rotate(&name, keep)?;
-        println!("{name} has {keys} keys now; the new one signs once the component is started again");
+        println!(
+            "{name} has {keys} keys now; the new one signs once the component is started again"
+        );
         Ok(())
     }
 }

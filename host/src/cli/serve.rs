@@ -88,7 +88,10 @@ impl Serve {
         limits.request_body_bytes_max = u64::MAX;
         let component = Component {
             name: name.clone(),
-            artifact: Artifact { path: self.component, sha256: None },
+            artifact: Artifact {
+                path: self.component,
+                sha256: None,
+            },
             build: None,
             grants: Grants::default(),
             environment: environment(&self.environment)?,
@@ -104,7 +107,10 @@ impl Serve {
         let route = Route {
             host: None,
             methods: BTreeSet::new(),
-            path: PathPattern { segments: Vec::new(), wildcard: true },
+            path: PathPattern {
+                segments: Vec::new(),
+                wildcard: true,
+            },
             component: name.clone(),
         };
         Ok(Application {
@@ -119,24 +125,30 @@ impl Serve {
 
 /// The file's name where that can be a component's, as it mostly can.
 fn name_of(path: &Path) -> ComponentName {
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     let name = stem.to_ascii_lowercase().replace(['_', '.'], "-");
-    name.parse().unwrap_or_else(|_| "component".parse().expect("a valid name"))
+    name.parse()
+        .unwrap_or_else(|_| "component".parse().expect("a valid name"))
 }
 
 fn environment(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let pair = |pair: &String| match pair.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        Some(_) | None => Err(anyhow::anyhow!("--env {pair:?} is not of the form NAME=VALUE")),
+        Some(_) | None => Err(anyhow::anyhow!(
+            "--env {pair:?} is not of the form NAME=VALUE"
+        )),
     };
     pairs.iter().map(pair).collect()
 }
 
 /// A place for compiled code that the next run finds again.
 fn code_dir() -> anyhow::Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))
-    });
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let cache = cache.context("neither XDG_CACHE_HOME nor HOME is set: name a --state-dir")?;
     Ok(cache.join("wharf").join("code"))
 }

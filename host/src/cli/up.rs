@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -18,6 +19,9 @@ use crate::toolchain;
 
 /// The host configuration that is taken, if it is there, where none is named.
 const HOST_CONFIG: &str = "runtime-config/local.toml";
+
+/// How long threads that are still busy are waited for at the very end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs an application: builds what is missing, then serves until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -107,14 +111,22 @@ pub fn serve(
         .enable_all()
         .build()
         .context("the threads cannot be started")?;
-    runtime.block_on(async {
+    raise_open_files();
+    let served = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(stop.clone())?;
-        let host = Host::build(application, config).await?;
-        let addresses = host.addresses().context("the bound addresses cannot be read")?;
+        let host = tokio::select! {
+            host = Host::build(application, config) => host?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let addresses = host
+            .addresses()
+            .context("the bound addresses cannot be read")?;
         if print_addresses {
             println!("{}", serde_json::to_string(&addresses)?);
-            std::io::stdout().flush().context("standard output is closed")?;
+            std::io::stdout()
+                .flush()
+                .context("standard output is closed")?;
         }
         tracing::info!(
             application = application.name,
@@ -124,7 +136,23 @@ pub fn serve(
         );
         host.serve(stop).await;
         Ok(())
-    })
+    });
+    // A thread that hangs in the operating system, in a name look-up say, is not waited for.
+    runtime.shutdown_timeout(THREADS_GRACE);
+    served
+}
+
+/// Each connection, blob and store takes a file descriptor; the usual soft limit of 1,024 is for
+/// programs that use select(2).
+fn raise_open_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files could not be raised");
+    }
 }
 
 fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
@@ -136,6 +164,13 @@ fn stop_on_signals(stop: CancellationToken) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
         stop.cancel();
+        // Whoever asks twice does not want to wait.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("stopped at once");
+        std::process::exit(130);
     });
     Ok(())
 }

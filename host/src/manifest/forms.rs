@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use schemars::{Schema, json_schema};
 
-use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use super::model::{Access, Generate, Preemption};
+use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use crate::name::{
     ComponentName, ContainerName, Digest, NameError, SecretName, StoreLabel, Subject,
 };

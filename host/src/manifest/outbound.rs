@@ -5,9 +5,9 @@ use std::fmt;
 
 use schemars::{Schema, json_schema};
 
-use crate::document::{TextForm, Wrong};
 use super::forms::canonical_host;
 use super::model::{HostPattern, OutboundHost, Scheme};
+use crate::document::{TextForm, Wrong};
 use crate::name::ComponentName;
 
 /// The domain below which each component has its name.

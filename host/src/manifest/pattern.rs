@@ -4,8 +4,8 @@ use std::fmt;
 
 use schemars::{Schema, json_schema};
 
-use crate::document::{TextForm, Wrong};
 use super::model::{PathPattern, PathSegment};
+use crate::document::{TextForm, Wrong};
 
 /// The last segment of a pattern that also matches everything below.
 const WILDCARD: &str = "...";

@@ -5,12 +5,12 @@ use schemars::{Schema, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::forms::{ApplicationName, EnvironmentName, HostName, Method};
+use super::model::{Access, Generate, OutboundHost, PathPattern, Preemption};
 use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
 };
-use super::forms::{ApplicationName, EnvironmentName, HostName, Method};
-use super::model::{Access, Generate, OutboundHost, PathPattern, Preemption};
 use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
 
 raw_table! {

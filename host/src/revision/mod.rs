@@ -29,7 +29,11 @@ pub struct Revision {
 impl Revision {
     /// A revision that nobody has leased yet.
     pub fn new(loaded: Loaded) -> Arc<Self> {
-        Arc::new(Self { loaded, leases: AtomicUsize::new(0), released: Notify::new() })
+        Arc::new(Self {
+            loaded,
+            leases: AtomicUsize::new(0),
+            released: Notify::new(),
+        })
     }
 
     /// What it runs.
@@ -87,7 +91,9 @@ impl Registry {
     /// A registry of these components, none of which has a revision yet.
     pub fn new(components: impl IntoIterator<Item = ComponentName>) -> Self {
         let empty = |name| (name, ArcSwapOption::empty());
-        Self { components: components.into_iter().map(empty).collect() }
+        Self {
+            components: components.into_iter().map(empty).collect(),
+        }
     }
 
     /// Leases the component's current revision. `None` when there is no such component, or it has no
@@ -99,7 +105,10 @@ impl Registry {
             let lease = Lease::on(current);
             // A switch between the two steps may have found the revision drained already.
             let now = slot.load();
-            if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, lease.revision())) {
+            if now
+                .as_ref()
+                .is_some_and(|now| Arc::ptr_eq(now, lease.revision()))
+            {
                 return Some(lease);
             }
         }

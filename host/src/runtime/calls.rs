@@ -1,27 +1,33 @@
 //! Typed calls from one component into another.
 //!
 //! An import that another component exports is linked to a trampoline: it borrows an instance of the
-//! callee's current revision, so that either side can be replaced without touching the other. The
-//! instance is kept until the caller's work ends: one request never sees two revisions of a callee.
+//! callee's current revision for the call, so that either side can be replaced without touching the
+//! other. A caller that works for one request at a time keeps the callee's lease until that work ends:
+//! one request never sees two revisions of a callee.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::StoreContextMut;
-use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{LinkerInstance, Val};
+use wasmtime::{Engine, StoreContextMut};
 
 use super::error::InvokeError;
-use super::peers::Borrowed;
+use super::peers::{Callee, Peers};
 use super::state::{CALL_DEPTH_MAX, InstanceState, Work};
 use crate::name::ComponentName;
 
-/// The instances of other components that one piece of work holds.
+/// The revisions of other components that one piece of work has called.
 #[derive(Default)]
-pub struct Callees(HashMap<ComponentName, Borrowed>);
+pub struct Callees(HashMap<ComponentName, Callee>);
+
+/// Numbers the links between imports and callees.
+static LINKS: AtomicU64 = AtomicU64::new(0);
 
 /// One function of one interface of another component.
 struct Target {
+    link: u64,
     component: ComponentName,
     interface: String,
     function: String,
@@ -35,12 +41,15 @@ struct Target {
 /// asynchronous function on an engine without concurrency.
 pub fn link(
     linker: &mut LinkerInstance<'_, InstanceState>,
-    engine: &wasmtime::Engine,
+    engine: &Engine,
+    concurrent: bool,
     interface: &str,
     import: &ComponentInstance,
     exported_as: &str,
     component: &ComponentName,
 ) -> wasmtime::Result<()> {
+    // An instance that works for several requests at once would keep one's callee for another.
+    let keeps = !concurrent;
     for (name, item) in import.exports(engine) {
         let ComponentItem::ComponentFunc(function) = item.ty else {
             if matches!(item.ty, ComponentItem::Resource(_)) {
@@ -52,27 +61,29 @@ pub fn link(
             continue;
         };
         let target = Arc::new(Target {
+            link: LINKS.fetch_add(1, Ordering::Relaxed),
             component: component.clone(),
             interface: exported_as.to_owned(),
             function: name.to_owned(),
         });
         if function.async_() {
-            linker.func_new_concurrent(name, move |accessor, ty, params, results| {
+            linker.func_new_concurrent(name, move |accessor, _ty, params, results| {
                 let target = target.clone();
                 Box::pin(async move {
-                    let borrowed = accessor.with(|mut access| {
-                        let state: &mut InstanceState = access.get();
-                        prepare(state, &target)
-                    })?;
-                    let borrowed = acquire(borrowed, &target).await?;
-                    let called = call(borrowed, &target, &ty, params, results).await?;
-                    accessor.with(|mut access| keep(access.get(), &target, called));
-                    Ok(())
+                    let pinned = accessor.with(|mut access| pin(access.get(), &target))?;
+                    call(
+                        &pinned.callee(&target).await?,
+                        pinned.work,
+                        &target,
+                        params,
+                        results,
+                    )
+                    .await
                 })
             })?;
         } else {
-            linker.func_new_async(name, move |store, ty, params, results| {
-                Box::new(call_from(store, target.clone(), ty, params, results))
+            linker.func_new_async(name, move |store, _ty, params, results| {
+                Box::new(call_from(store, target.clone(), keeps, params, results))
             })?;
         }
     }
@@ -82,90 +93,93 @@ pub fn link(
 async fn call_from(
     mut store: StoreContextMut<'_, InstanceState>,
     target: Arc<Target>,
-    ty: ComponentFunc,
+    keeps: bool,
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let prepared = prepare(store.data_mut(), &target)?;
-    let borrowed = acquire(prepared, &target).await?;
-    let borrowed = call(borrowed, &target, &ty, params, results).await?;
-    keep(store.data_mut(), &target, borrowed);
+    let pinned = pin(store.data_mut(), &target)?;
+    let callee = pinned.callee(&target).await?;
+    call(&callee, pinned.work, &target, params, results).await?;
+    if keeps {
+        store
+            .data_mut()
+            .callees
+            .0
+            .insert(target.component.clone(), callee);
+    }
     Ok(())
 }
 
-/// The callee that this work already holds, or the way to get one.
-enum Prepared {
-    Held(Borrowed),
-    ToBorrow { peers: Arc<dyn super::peers::Peers>, work: Work },
+/// The callee's revision that this work has called before, or the way to lease the current one.
+struct Pinned {
+    held: Option<Callee>,
+    peers: Arc<dyn Peers>,
+    work: Work,
 }
 
-fn prepare(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Prepared> {
-    if let Some(held) = state.callees.0.remove(&target.component) {
-        return Ok(Prepared::Held(held));
+impl Pinned {
+    async fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
+        match &self.held {
+            Some(callee) => Ok(callee.clone()),
+            None => Ok(self.peers.callee(&target.component).await?),
+        }
     }
-    let work = Work { depth: state.work.depth + 1, ..state.work };
+}
+
+fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
+    let work = Work {
+        depth: state.work.depth + 1,
+        ..state.work
+    };
+    let component = || target.component.clone();
     if work.depth > CALL_DEPTH_MAX {
-        let component = target.component.clone();
-        return Err(InvokeError::TooDeep { component, depth_max: CALL_DEPTH_MAX }.into());
+        let depth_max = CALL_DEPTH_MAX;
+        return Err(InvokeError::TooDeep {
+            component: component(),
+            depth_max,
+        }
+        .into());
     }
-    let peers = state.context.backends.peers.get().and_then(std::sync::Weak::upgrade);
-    let peers =
-        peers.ok_or_else(|| InvokeError::NotRunning { component: target.component.clone() })?;
-    Ok(Prepared::ToBorrow { peers, work })
+    let peers = state
+        .context
+        .backends
+        .peers
+        .get()
+        .and_then(std::sync::Weak::upgrade);
+    let peers = peers.ok_or_else(|| InvokeError::NotRunning {
+        component: component(),
+    })?;
+    Ok(Pinned {
+        held: state.callees.0.get(&target.component).cloned(),
+        peers,
+        work,
+    })
 }
 
-async fn acquire(prepared: Prepared, target: &Target) -> wasmtime::Result<Borrowed> {
-    match prepared {
-        Prepared::Held(borrowed) => Ok(borrowed),
-        Prepared::ToBorrow { peers, work } => Ok(peers.borrow(&target.component, work).await?),
-    }
-}
-
-/// Calls the callee. When it fails, or is cancelled, the callee's instance is dropped: its state is
-/// not known.
+/// Calls the callee in an instance of its own. When it fails, or is cancelled, the instance is
+/// dropped: its state is not known.
 async fn call(
-    mut borrowed: Borrowed,
+    callee: &Callee,
+    work: Work,
     target: &Target,
-    _ty: &ComponentFunc,
     params: &[Val],
     results: &mut [Val],
-) -> wasmtime::Result<Borrowed> {
-    let instance = &mut borrowed.instance;
+) -> wasmtime::Result<()> {
+    let mut instance = callee.instances.take(work).await?;
     let function = instance
-        .instance
-        .get_export_index(&mut instance.store, None, &target.interface)
-        .and_then(|interface| {
-            instance.instance.get_export_index(
-                &mut instance.store,
-                Some(&interface),
-                &target.function,
-            )
-        })
-        .and_then(|index| instance.instance.get_func(&mut instance.store, index))
+        .function(target.link, &target.interface, &target.function)
         .ok_or_else(|| InvokeError::NotExported {
             component: target.component.clone(),
             export: format!("{}.{}", target.interface, target.function),
         })?;
-    function.call_async(&mut instance.store, params, results).await.map_err(|source| {
-        let state = instance.store.data();
-        state.context.metrics.traps.inc();
-        InvokeError::Trap {
-            component: target.component.clone(),
-            memory_refused: state.limiter.refused(),
-            source,
+    match function
+        .call_async(&mut instance.store, params, results)
+        .await
+    {
+        Ok(()) => {
+            callee.instances.give_back(instance);
+            Ok(())
         }
-    })?;
-    Ok(borrowed)
-}
-
-fn keep(state: &mut InstanceState, target: &Target, borrowed: Borrowed) {
-    state.callees.0.insert(target.component.clone(), borrowed);
-}
-
-impl Drop for Callees {
-    fn drop(&mut self) {
-        for (_, borrowed) in self.0.drain() {
-            borrowed.give_back();
-        }
+        Err(source) => Err(InvokeError::of_call(&instance.store, source).into()),
     }
 }

@@ -55,7 +55,10 @@ fn shapes<'a>(
                 shapes.insert(name, shape);
             }
             Err(error) => {
-                problems.push(format!("component {name}: its artifact {}: {error}", path.display()));
+                problems.push(format!(
+                    "component {name}: its artifact {}: {error}",
+                    path.display()
+                ));
             }
         }
     }

@@ -59,16 +59,31 @@ impl CompileCache {
     /// The directory cannot be made, belongs to somebody else, or others may write to it: compiled
     /// code is run as it is, so it must be our own.
     pub fn open(dir: &Path) -> Result<Self, CompileError> {
-        let error = |source| CompileError::Cache { path: dir.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error)?;
+        let error = |source| CompileError::Cache {
+            path: dir.to_owned(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(error)?;
         let metadata = fs::metadata(dir).map_err(error)?;
-        let own = tempfile::tempfile_in(dir).and_then(|file| file.metadata()).map_err(error)?.uid();
+        let own = tempfile::tempfile_in(dir)
+            .and_then(|file| file.metadata())
+            .map_err(error)?
+            .uid();
         if metadata.uid() != own || metadata.permissions().mode() & 0o022 != 0 {
             let reason = "it must belong to the user who runs the host, and no one else may write \
                           to it; remove it or set its mode to 0700";
-            return Err(error(io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+            return Err(error(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                reason,
+            )));
         }
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self {
+            dir: dir.to_owned(),
+        })
     }
 
     /// The component with these bytes, compiled for `engine`: from the cache, else now, which takes
@@ -93,9 +108,14 @@ impl CompileCache {
                 }
             }
         }
-        let code = engine.precompile_component(bytes).map_err(CompileError::Refused)?;
+        let code = engine
+            .precompile_component(bytes)
+            .map_err(CompileError::Refused)?;
         self.store(&path, &code)
-            .map_err(|source| CompileError::Cache { path: path.clone(), source })?;
+            .map_err(|source| CompileError::Cache {
+                path: path.clone(),
+                source,
+            })?;
         let component = load(engine, &path).map_err(CompileError::Refused)?;
         Ok((component, Origin::Compiled))
     }
@@ -103,13 +123,15 @@ impl CompileCache {
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.dir.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+        self.dir
+            .join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
     }
 
     /// A reader never sees half a file: it appears by its final rename.
     fn store(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(code)?;
+        file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     }
@@ -121,7 +143,10 @@ impl CompileCache {
 /// compiler's output: only [`CompileCache::store`] writes `.cwasm` files, into a directory that
 /// [`CompileCache::open`] found to belong to this user with nobody else allowed to write, and a file
 /// appears whole or not at all. The engine checks its own version and settings in the header.
-#[expect(unsafe_code, reason = "wasmtime cannot verify machine code; the proof is above")]
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot verify machine code; the proof is above"
+)]
 fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: see the function's documentation.
     unsafe { Component::deserialize_file(engine, path) }

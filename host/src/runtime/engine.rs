@@ -69,7 +69,10 @@ pub struct Engines {
 impl Engines {
     /// Engines whose pools have these bounds. None is made yet.
     pub fn new(limits: PoolLimits) -> Self {
-        Self { limits, engines: Default::default() }
+        Self {
+            limits,
+            engines: Default::default(),
+        }
     }
 
     /// The engine of a kind, made now if it is the first use.
@@ -103,7 +106,7 @@ fn config(kind: EngineKind, limits: PoolLimits) -> Config {
 fn pool(limits: PoolLimits) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits.instances_max)
-        .total_core_instances(limits.instances_max.saturating_mul(4))
+        .total_core_instances(limits.instances_max.saturating_mul(8))
         .total_memories(limits.instances_max)
         .total_tables(limits.instances_max.saturating_mul(2))
         .total_stacks(limits.instances_max.saturating_mul(2))

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use wasmtime::{PoolConcurrencyLimitError, Store};
+
+use super::state::InstanceState;
 use crate::name::ComponentName;
 
 /// Why a call into a component failed.
@@ -44,7 +47,9 @@ pub enum InvokeError {
         deadline: Duration,
     },
     /// As many requests wait for an instance as the manifest allows.
-    #[error("component {component} is busy: its {instances_max} instances work and {queue_max} requests wait")]
+    #[error(
+        "component {component} is busy: its {instances_max} instances work and {queue_max} requests wait"
+    )]
     Overloaded {
         /// Who.
         component: ComponentName,
@@ -76,6 +81,12 @@ pub enum InvokeError {
         component: ComponentName,
         /// Why.
         source: wasmtime::Error,
+    },
+    /// The host panicked while it served the component: a mistake of ours.
+    #[error("the host panicked while it served component {component}")]
+    Panic {
+        /// Who.
+        component: ComponentName,
     },
     /// The component has no such export.
     #[error("component {component} does not export {export}")]
@@ -110,7 +121,9 @@ pub enum InvokeError {
         bytes_max: usize,
     },
     /// The request's body is larger than the component takes.
-    #[error("the request's body is larger than the {bytes_max} bytes that component {component} takes")]
+    #[error(
+        "the request's body is larger than the {bytes_max} bytes that component {component} takes"
+    )]
     BodyTooLarge {
         /// Who.
         component: ComponentName,
@@ -123,4 +136,28 @@ pub enum InvokeError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl InvokeError {
+    /// Why a call into a guest ended without a result. A callee that had no room for the call, say,
+    /// is not a trap of the caller.
+    pub(super) fn of_call(store: &Store<InstanceState>, source: wasmtime::Error) -> Self {
+        let source = match source.downcast::<Self>() {
+            Ok(error @ (Self::Overloaded { .. } | Self::PoolExhausted { .. })) => return error,
+            Ok(error @ (Self::NotRunning { .. } | Self::TooDeep { .. })) => return error,
+            Ok(error) => error.into(),
+            Err(source) => source,
+        };
+        let state = store.data();
+        let component = state.context.component.clone();
+        if source.is::<PoolConcurrencyLimitError>() {
+            return Self::PoolExhausted { component, source };
+        }
+        state.context.metrics.traps.inc();
+        Self::Trap {
+            component,
+            memory_refused: state.limiter.refused(),
+            source,
+        }
+    }
 }

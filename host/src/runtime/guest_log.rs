@@ -108,8 +108,11 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let mut pending =
-            std::mem::take(self.pending.get_mut().expect("no holder of this lock panics"));
+        let mut pending = std::mem::take(
+            self.pending
+                .get_mut()
+                .expect("no holder of this lock panics"),
+        );
         if !pending.is_empty() {
             self.emit(&mut pending);
         }

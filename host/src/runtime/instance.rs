@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use wasmtime::component::{self, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
@@ -19,6 +21,8 @@ pub struct Instance {
     pub instance: component::Instance,
     /// Pieces of work that it has served.
     served: u32,
+    /// The functions of it that others have called, by the number of the call's link.
+    functions: Vec<(u64, component::Func)>,
     place: Place,
 }
 
@@ -27,15 +31,55 @@ pub struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Idle {
+    fn wake(self, place: OwnedSemaphorePermit) -> Instance {
+        let Self {
+            store,
+            instance,
+            functions,
+            served,
+            since: _,
+        } = self;
+        Instance {
+            store,
+            instance,
+            served,
+            functions,
+            place: Place { _permit: place },
+        }
+    }
+}
+
 impl Instance {
+    /// The function `interface`.`name`, if it exports one. `link` is the number of the link that
+    /// asks, under which the answer is kept.
+    pub fn function(&mut self, link: u64, interface: &str, name: &str) -> Option<component::Func> {
+        if let Some((_, function)) = self.functions.iter().find(|(known, _)| *known == link) {
+            return Some(*function);
+        }
+        let interface = self
+            .instance
+            .get_export_index(&mut self.store, None, interface)?;
+        let index = self
+            .instance
+            .get_export_index(&mut self.store, Some(&interface), name)?;
+        let function = self.instance.get_func(&mut self.store, index)?;
+        self.functions.push((link, function));
+        Some(function)
+    }
+
     /// Takes the instance apart, for an owner that keeps its own count of what it serves.
     pub fn into_parts(self) -> (Store<InstanceState>, component::Instance, Place) {
         (self.store, self.instance, self.place)
     }
 }
 
+/// An instance that may serve again. It holds no place: whoever takes it brings one.
 struct Idle {
-    instance: Instance,
+    store: Store<InstanceState>,
+    instance: component::Instance,
+    functions: Vec<(u64, component::Func)>,
+    served: u32,
     since: Instant,
 }
 
@@ -44,6 +88,7 @@ pub struct Instances {
     context: Arc<Context>,
     pre: InstancePre<InstanceState>,
     preemption: Preemption,
+    workers: Handle,
     reuse_max: u32,
     idle: Mutex<Vec<Idle>>,
     places: Arc<Semaphore>,
@@ -56,16 +101,38 @@ impl Instances {
         context: Arc<Context>,
         pre: InstancePre<InstanceState>,
         preemption: Preemption,
+        workers: Handle,
         reuse_max: u32,
     ) -> Self {
         let places = Arc::new(Semaphore::new(context.limits.instances_max));
         let waiting = Arc::new(Semaphore::new(context.limits.queue_max));
-        Self { context, pre, preemption, reuse_max, idle: Mutex::default(), places, waiting }
+        Self {
+            context,
+            pre,
+            preemption,
+            workers,
+            reuse_max,
+            idle: Mutex::default(),
+            places,
+            waiting,
+        }
     }
 
     /// What all these instances share.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// Runs a piece of work where it belongs: a component that may keep a thread works on those that
+    /// serve no requests.
+    pub fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match self.preemption {
+            Preemption::Epoch => tokio::spawn(work),
+            Preemption::HostCalls => self.workers.spawn(work),
+        }
     }
 
     /// An instance for `work`: an idle one, else a fresh one. Waits in the queue while as many live
@@ -76,13 +143,9 @@ impl Instances {
     /// [`InvokeError::Overloaded`] when the queue is full, [`InvokeError::PoolExhausted`] when the
     /// engine has no slot, [`InvokeError::Instantiate`] when the component's start fails.
     pub async fn take(&self, work: Work) -> Result<Instance, InvokeError> {
-        if let Some(instance) = self.take_idle(work) {
-            return Ok(instance);
-        }
         let place = self.enter().await?;
-        // An instance may have become idle while this waited; it holds a place of its own.
         match self.take_idle(work) {
-            Some(instance) => Ok(instance),
+            Some(idle) => Ok(idle.wake(place)),
             None => self.make(work, place).await,
         }
     }
@@ -103,34 +166,34 @@ impl Instances {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
-        // Idle instances hold places too: one of them is worth less than work that waits.
-        let idle = self.idle.lock().expect("no holder of this lock panics").pop();
-        if idle.is_some() {
-            drop(idle);
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                return Ok(place);
-            }
-        }
-        let _waiting = self.waiting.try_acquire().map_err(|_| InvokeError::Overloaded {
-            component: self.context.component.clone(),
-            instances_max: self.context.limits.instances_max,
-            queue_max: self.context.limits.queue_max,
-        })?;
+        let _waiting = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| InvokeError::Overloaded {
+                component: self.context.component.clone(),
+                instances_max: self.context.limits.instances_max,
+                queue_max: self.context.limits.queue_max,
+            })?;
         let place = self.places.clone().acquire_owned().await;
         Ok(place.expect("the semaphore is never closed"))
     }
 
-    async fn make(
-        &self,
-        work: Work,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Instance, InvokeError> {
+    async fn make(&self, work: Work, place: OwnedSemaphorePermit) -> Result<Instance, InvokeError> {
         let state = InstanceState::new(self.context.clone(), work);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         self.arm(&mut store);
         match self.pre.instantiate_async(&mut store).await {
-            Ok(instance) => Ok(Instance { store, instance, served: 0, place: Place { _permit: place } }),
+            Ok(instance) => {
+                let place = Place { _permit: place };
+                Ok(Instance {
+                    store,
+                    instance,
+                    served: 0,
+                    functions: Vec::new(),
+                    place,
+                })
+            }
             Err(source) => {
                 let component = self.context.component.clone();
                 Err(if source.is::<PoolConcurrencyLimitError>() {
@@ -152,14 +215,18 @@ impl Instances {
         }
     }
 
-    fn take_idle(&self, work: Work) -> Option<Instance> {
+    fn take_idle(&self, work: Work) -> Option<Idle> {
         if self.reuse_max <= 1 {
             return None;
         }
-        let mut instance = self.idle.lock().expect("no holder of this lock panics").pop()?.instance;
-        instance.store.data_mut().turn_to(work);
-        self.arm(&mut instance.store);
-        Some(instance)
+        let mut idle = self
+            .idle
+            .lock()
+            .expect("no holder of this lock panics")
+            .pop()?;
+        idle.store.data_mut().turn_to(work);
+        self.arm(&mut idle.store);
+        Some(idle)
     }
 
     /// Gives back an instance whose work ended well. It idles where it may serve again.
@@ -171,10 +238,25 @@ impl Instances {
         // Whatever it held of other components is released now, not when it is next used.
         let work = instance.store.data().work;
         instance.store.data_mut().turn_to(work);
+        let Instance {
+            store,
+            instance,
+            served,
+            functions,
+            place,
+        } = instance;
         let mut idle = self.idle.lock().expect("no holder of this lock panics");
         let sweeps = !idle.is_empty();
-        idle.push(Idle { instance, since: Instant::now() });
+        idle.push(Idle {
+            store,
+            instance,
+            functions,
+            served,
+            since: Instant::now(),
+        });
         drop(idle);
+        // Only now: whoever waits for the place finds the instance.
+        drop(place);
         if !sweeps {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
@@ -188,8 +270,13 @@ async fn sweep(instances: std::sync::Weak<Instances>) {
             return;
         };
         tokio::time::sleep(timeout).await;
-        let Some(instances) = instances.upgrade() else { return };
-        let mut idle = instances.idle.lock().expect("no holder of this lock panics");
+        let Some(instances) = instances.upgrade() else {
+            return;
+        };
+        let mut idle = instances
+            .idle
+            .lock()
+            .expect("no holder of this lock panics");
         let fresh = idle.iter().position(|idle| idle.since.elapsed() < timeout);
         let expired = fresh.unwrap_or(idle.len());
         let expired: Vec<Idle> = idle.drain(..expired).collect();

@@ -133,14 +133,26 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let Some(accepted) = ACCEPTED.iter().find(|accepted| accepted.package == package) else {
         return Verdict::Unknown;
     };
-    if !accepted.versions.iter().any(|known| is_on_track(version, known)) {
-        return Verdict::OtherVersions { versions: accepted.versions };
+    if !accepted
+        .versions
+        .iter()
+        .any(|known| is_on_track(version, known))
+    {
+        return Verdict::OtherVersions {
+            versions: accepted.versions,
+        };
     }
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => grants.keyvalue.is_empty().then_some("keyvalue = [\"default\"]"),
-        Need::Blobstore => grants.blobstore.is_empty().then_some("blobstore = [\"CONTAINER\"]"),
+        Need::KeyValue => grants
+            .keyvalue
+            .is_empty()
+            .then_some("keyvalue = [\"default\"]"),
+        Need::Blobstore => grants
+            .blobstore
+            .is_empty()
+            .then_some("blobstore = [\"CONTAINER\"]"),
         Need::Publish => {
             (needs_publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
         }
@@ -215,7 +227,9 @@ mod tests {
         let import = "wasi:keyvalue/store@0.2.0-draft";
         assert_eq!(
             verdict(import, &grants),
-            Verdict::NotGranted { line: "keyvalue = [\"default\"]" }
+            Verdict::NotGranted {
+                line: "keyvalue = [\"default\"]"
+            }
         );
         grants.keyvalue.insert("default".parse().expect("a label"));
         assert_eq!(verdict(import, &grants), Verdict::Provided);

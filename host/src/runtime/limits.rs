@@ -20,7 +20,11 @@ pub struct MemoryLimiter {
 impl MemoryLimiter {
     /// A limiter of `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, bytes: 0, refused: false }
+        Self {
+            bytes_max,
+            bytes: 0,
+            refused: false,
+        }
     }
 
     /// Whether the guest asked for more than it may have. A trap after that is most likely the

@@ -1,8 +1,8 @@
 //! Links a component: WASI, the capabilities' views, and typed calls into other components.
 
+use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::Engine;
 
 use super::bindings::{
     blobstore, config_2024_09_27, config_draft, config_rc1, keyvalue_draft, keyvalue_draft2,
@@ -34,7 +34,12 @@ impl Exports {
             let of_host = name.starts_with("wasi:") || name.starts_with("wasmcloud:");
             if let (ComponentItem::ComponentInstance(ty), false) = (item.ty, of_host) {
                 let (interface, engine) = (name.to_owned(), engine.clone());
-                self.0.push(Export { interface, owner: owner.clone(), ty, engine });
+                self.0.push(Export {
+                    interface,
+                    owner: owner.clone(),
+                    ty,
+                    engine,
+                });
             }
         }
     }
@@ -112,6 +117,7 @@ pub fn link_imports(
     name: &ComponentName,
     grants: &Grants,
     exports: &Exports,
+    concurrent: bool,
 ) -> wasmtime::Result<Result<(), Vec<ImportProblem>>> {
     let engine = component.engine().clone();
     let mut problems = Vec::new();
@@ -121,7 +127,13 @@ pub fn link_imports(
             Refusal::Host(reason) => reason,
             Refusal::Unknown => match item.ty {
                 ComponentItem::ComponentInstance(wanted) => {
-                    match link_call(linker, &engine, import, &wanted, name, exports)? {
+                    let found = match exports.find(import, name) {
+                        Ok(export) => {
+                            link_call(linker, &engine, import, &wanted, export, concurrent)?
+                        }
+                        Err(reason) => Err(reason),
+                    };
+                    match found {
                         Ok(()) => continue,
                         Err(reason) => reason,
                     }
@@ -129,9 +141,16 @@ pub fn link_imports(
                 _ => "only interfaces can be imported; put it into an interface".to_owned(),
             },
         };
-        problems.push(ImportProblem { import: import.to_owned(), reason });
+        problems.push(ImportProblem {
+            import: import.to_owned(),
+            reason,
+        });
     }
-    Ok(if problems.is_empty() { Ok(()) } else { Err(problems) })
+    Ok(if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    })
 }
 
 /// Links one imported interface to the component that exports it. The inner error says why not.
@@ -140,13 +159,9 @@ fn link_call(
     engine: &Engine,
     import: &str,
     wanted: &ComponentInstance,
-    importer: &ComponentName,
-    exports: &Exports,
+    export: &Export,
+    concurrent: bool,
 ) -> wasmtime::Result<Result<(), String>> {
-    let export = match exports.find(import, importer) {
-        Ok(export) => export,
-        Err(reason) => return Ok(Err(reason)),
-    };
     let differences = differences(engine, wanted, export);
     if !differences.is_empty() {
         return Ok(Err(format!(
@@ -156,8 +171,15 @@ fn link_call(
         )));
     }
     let mut target = linker.instance(import)?;
-    let linked =
-        calls::link(&mut target, engine, import, wanted, &export.interface, &export.owner);
+    let linked = calls::link(
+        &mut target,
+        engine,
+        concurrent,
+        import,
+        wanted,
+        &export.interface,
+        &export.owner,
+    );
     Ok(linked.map_err(|error| error.to_string()))
 }
 
@@ -165,8 +187,14 @@ fn link_call(
 fn differences(engine: &Engine, wanted: &ComponentInstance, export: &Export) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, item) in wanted.exports(engine) {
-        let ComponentItem::ComponentFunc(wanted) = item.ty else { continue };
-        match export.ty.get_export(&export.engine, name).map(|item| item.ty) {
+        let ComponentItem::ComponentFunc(wanted) = item.ty else {
+            continue;
+        };
+        match export
+            .ty
+            .get_export(&export.engine, name)
+            .map(|item| item.ty)
+        {
             Some(ComponentItem::ComponentFunc(had)) if is_same(&wanted, &had) => {}
             Some(_) => differences.push(format!("{name} differs")),
             None => differences.push(format!("{name} is missing")),
@@ -199,8 +227,9 @@ pub fn refusal(import: &str, name: &ComponentName, grants: &Grants) -> Refusal {
         Verdict::NotGranted { line } => Refusal::Host(format!(
             "nothing grants it: add `{line}` to [component.{name}.grants]"
         )),
-        Verdict::OtherVersions { versions } => {
-            Refusal::Host(format!("this host provides the versions {}", versions.join(", ")))
-        }
+        Verdict::OtherVersions { versions } => Refusal::Host(format!(
+            "this host provides the versions {}",
+            versions.join(", ")
+        )),
     }
 }

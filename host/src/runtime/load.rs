@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use tokio::runtime::Handle;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
@@ -54,12 +55,23 @@ pub enum LoadError {
         source: CompileError,
     },
     /// Imports that nothing provides or grants.
-    #[error("component {component} has imports that cannot be satisfied:{}", list(problems))]
+    #[error(
+        "component {component} has imports that cannot be satisfied:{}",
+        list(problems)
+    )]
     Imports {
         /// Who.
         component: ComponentName,
         /// Each import with what to do about it.
         problems: Vec<ImportProblem>,
+    },
+    /// Its instances are shared by requests, so none of them may keep a thread.
+    #[error(
+        "component {component} uses WASI 0.3, for which preemption = \"host-calls\" is not possible: remove the line, or build it for WASI 0.2"
+    )]
+    Preemption {
+        /// Who.
+        component: ComponentName,
     },
     /// The engine refuses the component.
     #[error("component {component} cannot be linked")]
@@ -109,7 +121,10 @@ impl Artifact {
                 found: digest,
                 pinned,
             }),
-            Some(_) | None => Ok(Self { digest, bytes: bytes.into() }),
+            Some(_) | None => Ok(Self {
+                digest,
+                bytes: bytes.into(),
+            }),
         }
     }
 }
@@ -137,26 +152,35 @@ pub struct Loaded {
     pub http: Option<HttpExport>,
     /// How it handles messages, if it does.
     pub messages: Option<MessageHandler>,
-    /// Where its deadline is checked.
-    pub preemption: manifest::Preemption,
 }
 
 /// Compiles and links components.
 pub struct Runtime {
     engines: Engines,
     cache: CompileCache,
+    workers: Handle,
     linkers: Mutex<HashMap<EngineKind, Linker<InstanceState>>>,
 }
 
 impl Runtime {
-    /// A runtime whose compiled code is cached in `cache_dir`.
+    /// A runtime whose compiled code is cached in `cache_dir`. `workers` are the threads for
+    /// components whose deadline is checked at host calls only.
     ///
     /// # Errors
     ///
     /// The cache cannot be used.
-    pub fn new(limits: PoolLimits, cache_dir: &Path) -> Result<Self, CompileError> {
+    pub fn new(
+        limits: PoolLimits,
+        cache_dir: &Path,
+        workers: Handle,
+    ) -> Result<Self, CompileError> {
         let cache = CompileCache::open(cache_dir)?;
-        Ok(Self { engines: Engines::new(limits), cache, linkers: Mutex::default() })
+        Ok(Self {
+            engines: Engines::new(limits),
+            cache,
+            workers,
+            linkers: Mutex::default(),
+        })
     }
 
     /// Compiles an artifact, or finds its compiled code. Blocks for as long as compiling takes.
@@ -172,13 +196,31 @@ impl Runtime {
     ) -> Result<Compiled, LoadError> {
         // Bytes without a shape are not compiled either, and compiling says why.
         let concurrent = shape(&artifact.bytes).is_ok_and(|shape| shape.concurrent);
-        let kind = EngineKind { concurrent, preemption };
-        let engine = self.engines.get(kind).map_err(|source| engine_error(name, source))?;
-        let (component, origin) =
-            self.cache.component(engine, artifact.digest, &artifact.bytes).map_err(|source| {
-                LoadError::Compile { component: name.clone(), source }
+        if concurrent && preemption == manifest::Preemption::HostCalls {
+            return Err(LoadError::Preemption {
+                component: name.clone(),
+            });
+        }
+        let kind = EngineKind {
+            concurrent,
+            preemption,
+        };
+        let engine = self
+            .engines
+            .get(kind)
+            .map_err(|source| engine_error(name, source))?;
+        let (component, origin) = self
+            .cache
+            .component(engine, artifact.digest, &artifact.bytes)
+            .map_err(|source| LoadError::Compile {
+                component: name.clone(),
+                source,
             })?;
-        Ok(Compiled { component, kind, origin })
+        Ok(Compiled {
+            component,
+            kind,
+            origin,
+        })
     }
 
     /// Links a compiled component. `exports` says which other component exports what.
@@ -196,11 +238,21 @@ impl Runtime {
         let engine_error = |source| engine_error(&name, source);
         let component = &compiled.component;
         let mut linker = self.host_linker(compiled.kind).map_err(engine_error)?;
-        linker::link_imports(&mut linker, component, &name, &context.grants, exports)
-            .map_err(engine_error)?
-            .map_err(|problems| LoadError::Imports { component: name.clone(), problems })?;
+        linker::link_imports(
+            &mut linker,
+            component,
+            &name,
+            &context.grants,
+            exports,
+            compiled.kind.concurrent,
+        )
+        .map_err(engine_error)?
+        .map_err(|problems| LoadError::Imports {
+            component: name.clone(),
+            problems,
+        })?;
         let pre = linker.instantiate_pre(component).map_err(engine_error)?;
-        Ok(ready(compiled.kind, pre, context))
+        Ok(ready(compiled.kind, pre, context, self.workers.clone()))
     }
 
     fn host_linker(&self, kind: EngineKind) -> wasmtime::Result<Linker<InstanceState>> {
@@ -215,26 +267,50 @@ impl Runtime {
 }
 
 fn engine_error(name: &ComponentName, source: wasmtime::Error) -> LoadError {
-    LoadError::Engine { component: name.clone(), source }
+    LoadError::Engine {
+        component: name.clone(),
+        source,
+    }
 }
 
 /// Finds the exports that the host calls.
-fn ready(kind: EngineKind, pre: InstancePre<InstanceState>, context: Arc<Context>) -> Loaded {
+fn ready(
+    kind: EngineKind,
+    pre: InstancePre<InstanceState>,
+    context: Arc<Context>,
+    workers: Handle,
+) -> Loaded {
     let service = ServiceIndices::new(&pre).ok();
     let proxy = ProxyIndices::new(&pre).ok();
     let messages = MessagesIndices::new(&pre).ok();
     // A 0.3 handler's instances are shared by its own means; here they are made one by one.
-    let reuse_max = if service.is_some() { 1 } else { context.reuse.requests_max.unwrap_or(1) };
-    let instances = Arc::new(Instances::new(context, pre, kind.preemption, reuse_max));
+    let reuse_max = if service.is_some() {
+        1
+    } else {
+        context.reuse.requests_max.unwrap_or(1)
+    };
+    let instances = Arc::new(Instances::new(
+        context,
+        pre,
+        kind.preemption,
+        workers,
+        reuse_max,
+    ));
     let http = match (service, proxy) {
-        (Some(indices), _) => {
-            Some(HttpExport::Concurrent(concurrent::Handler::new(instances.clone(), indices)))
-        }
-        (None, Some(indices)) => {
-            Some(HttpExport::Sync(sync::Handler::new(instances.clone(), indices)))
-        }
+        (Some(indices), _) => Some(HttpExport::Concurrent(concurrent::Handler::new(
+            instances.clone(),
+            indices,
+        ))),
+        (None, Some(indices)) => Some(HttpExport::Sync(sync::Handler::new(
+            instances.clone(),
+            indices,
+        ))),
         (None, None) => None,
     };
     let messages = messages.map(|indices| MessageHandler::new(instances.clone(), indices));
-    Loaded { instances, http, messages, preemption: kind.preemption }
+    Loaded {
+        instances,
+        http,
+        messages,
+    }
 }

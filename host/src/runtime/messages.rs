@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bindings::messaging::MessagesIndices;
 use super::bindings::messaging::wasmcloud::messaging::types::BrokerMessage;
 use super::error::InvokeError;
-use super::instance::Instances;
+use super::instance::{Instance, Instances};
 use super::state::Work;
 use crate::capability::streams::Message;
 
@@ -33,24 +33,30 @@ impl Handler {
         work: Work,
         deadline: Duration,
     ) -> Result<(), InvokeError> {
-        match tokio::time::timeout(deadline, self.call(message, work)).await {
+        // Waiting for an instance is not the handler's time.
+        let instance = self.instances.take(work).await?;
+        match tokio::time::timeout(deadline, self.call(instance, message)).await {
             Ok(called) => called,
             Err(_) => {
                 let component = self.instances.context().component.clone();
-                Err(InvokeError::Deadline { component, deadline })
+                Err(InvokeError::Deadline {
+                    component,
+                    deadline,
+                })
             }
         }
     }
 
-    async fn call(&self, message: &Message, work: Work) -> Result<(), InvokeError> {
-        let context = self.instances.context();
-        let component = || context.component.clone();
-        let mut instance = self.instances.take(work).await?;
+    async fn call(&self, mut instance: Instance, message: &Message) -> Result<(), InvokeError> {
+        let component = || self.instances.context().component.clone();
         let store = &mut instance.store;
         let messages = self
             .indices
             .load(&mut *store, &instance.instance)
-            .map_err(|source| InvokeError::Host { component: component(), source })?;
+            .map_err(|source| InvokeError::Host {
+                component: component(),
+                source,
+            })?;
         let message = BrokerMessage {
             subject: message.subject.to_string(),
             body: message.body.to_vec(),
@@ -60,13 +66,12 @@ impl Handler {
         match handler.call_handle_message(&mut *store, &message).await {
             Ok(outcome) => {
                 self.instances.give_back(instance);
-                outcome.map_err(|error| InvokeError::GuestError { component: component(), error })
+                outcome.map_err(|error| InvokeError::GuestError {
+                    component: component(),
+                    error,
+                })
             }
-            Err(source) => {
-                context.metrics.traps.inc();
-                let memory_refused = store.data().limiter.refused();
-                Err(InvokeError::Trap { component: component(), memory_refused, source })
-            }
+            Err(source) => Err(InvokeError::of_call(store, source)),
         }
     }
 }

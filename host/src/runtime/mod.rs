@@ -35,12 +35,12 @@ pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
 pub use error::InvokeError;
 pub use http::{GuestBody, HttpExport};
-pub use instance::{Instance, Instances};
+pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
 pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime};
 pub use messages::Handler as MessageHandler;
-pub use peers::{Borrowed, Peers};
+pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, wit};
 pub use state::{Backends, CALL_DEPTH_MAX, Context, Work};
 

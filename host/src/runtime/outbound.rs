@@ -57,9 +57,12 @@ impl WasiHttpHooks for Outbound {
                     wasmtime_wasi_http::default_send_request(request, options).await?;
                 Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
             }),
-            Destination::Component(component) => {
-                Box::new(to_component(self.context.clone(), self.work, component, request))
-            }
+            Destination::Component(component) => Box::new(to_component(
+                self.context.clone(),
+                self.work,
+                component,
+                request,
+            )),
             Destination::Denied { grant } => {
                 tracing::warn!(
                     component = %self.context.component,
@@ -80,19 +83,29 @@ async fn to_component(
     component: ComponentName,
     request: Request<WasiBody>,
 ) -> Sent {
-    let peers = context.backends.peers.get().and_then(std::sync::Weak::upgrade);
+    let peers = context
+        .backends
+        .peers
+        .get()
+        .and_then(std::sync::Weak::upgrade);
     let peers = peers.ok_or(Error::DestinationUnavailable)?;
-    let work = Work { depth: work.depth + 1, ..work };
-    let response = peers.http(&component, request, work).await.map_err(|error| {
-        tracing::warn!(
-            component = %context.component,
-            callee = %component,
-            request_id = work.id,
-            error = %error,
-            "request between components failed"
-        );
-        to_error_code(&error)
-    })?;
+    let work = Work {
+        depth: work.depth + 1,
+        ..work
+    };
+    let response = peers
+        .http(&component, request, work)
+        .await
+        .map_err(|error| {
+            tracing::warn!(
+                component = %context.component,
+                callee = %component,
+                request_id = work.id,
+                error = %error,
+                "request between components failed"
+            );
+            to_error_code(&error)
+        })?;
     Ok((response, Box::new(async { Ok(()) }) as Io))
 }
 
@@ -113,6 +126,7 @@ fn to_error_code(error: &InvokeError) -> Error {
         | InvokeError::NoResponse { .. }
         | InvokeError::Trap { .. }
         | InvokeError::Instantiate { .. }
+        | InvokeError::Panic { .. }
         | InvokeError::Host { .. } => Error::HttpResponseIncomplete,
     }
 }
@@ -128,7 +142,10 @@ fn destination(uri: &Uri, granted: &[OutboundHost]) -> Destination {
     });
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
     let internal = host.strip_suffix(INTERNAL_SUFFIX);
-    for grant in granted.iter().filter(|grant| grant.scheme == scheme && grant.port == port) {
+    for grant in granted
+        .iter()
+        .filter(|grant| grant.scheme == scheme && grant.port == port)
+    {
         match &grant.host {
             HostPattern::Component(name) if internal == Some(name.as_str()) => {
                 return Destination::Component(name.clone());
@@ -143,12 +160,18 @@ fn destination(uri: &Uri, granted: &[OutboundHost]) -> Destination {
         }
     }
     let scheme = uri.scheme_str().unwrap_or("https");
-    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
-    Destination::Denied { grant: format!("{scheme}://{host}{port}") }
+    let port = uri
+        .port_u16()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    Destination::Denied {
+        grant: format!("{scheme}://{host}{port}"),
+    }
 }
 
 fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+    host.strip_suffix(domain)
+        .is_some_and(|label| label.len() > 1 && label.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -163,8 +186,16 @@ mod tests {
     fn only_what_is_granted_is_reached() {
         let auth: ComponentName = "auth".parse().expect("a name");
         let granted = [
-            grant(Scheme::Https, HostPattern::Exact("api.example.com".into()), 443),
-            grant(Scheme::Https, HostPattern::Below("example.org".into()), 8443),
+            grant(
+                Scheme::Https,
+                HostPattern::Exact("api.example.com".into()),
+                443,
+            ),
+            grant(
+                Scheme::Https,
+                HostPattern::Below("example.org".into()),
+                8443,
+            ),
             grant(Scheme::Http, HostPattern::Component(auth.clone()), 80),
         ];
         let find = |uri: &str| destination(&uri.parse().expect("a URI"), &granted);
@@ -172,7 +203,10 @@ mod tests {
         assert_eq!(find("https://api.example.com/x"), Destination::Network);
         assert_eq!(find("https://API.example.com/x"), Destination::Network);
         assert_eq!(find("https://a.b.example.org:8443/"), Destination::Network);
-        assert_eq!(find("http://auth.internal/login"), Destination::Component(auth));
+        assert_eq!(
+            find("http://auth.internal/login"),
+            Destination::Component(auth)
+        );
         assert!(denied("http://api.example.com/"));
         assert!(denied("https://api.example.com:444/"));
         assert!(denied("https://example.org:8443/"));
@@ -181,7 +215,9 @@ mod tests {
         assert!(denied("http://auth.internal:81/"));
         assert_eq!(
             find("http://evil.example:99/x"),
-            Destination::Denied { grant: "http://evil.example:99".into() }
+            Destination::Denied {
+                grant: "http://evil.example:99".into()
+            }
         );
     }
 }

@@ -7,25 +7,17 @@ use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
 
 use super::error::InvokeError;
-use super::instance::{Instance, Instances};
+use super::instance::Instances;
 use super::state::Work;
 use crate::name::ComponentName;
 
-/// An instance of another component, held for typed calls, with what must live as long: its lease.
-pub struct Borrowed {
-    /// The instance.
-    pub instance: Instance,
-    /// Where it goes when the work ended well.
-    pub home: Arc<Instances>,
+/// A revision of another component, leased for typed calls.
+#[derive(Clone)]
+pub struct Callee {
+    /// Its instances.
+    pub instances: Arc<Instances>,
     /// Only held.
-    pub lease: Box<dyn Send + Sync>,
-}
-
-impl Borrowed {
-    /// Gives the instance back; dropping it instead throws it away.
-    pub fn give_back(self) {
-        self.home.give_back(self.instance);
-    }
+    pub lease: Arc<dyn Send + Sync>,
 }
 
 /// The other components of the application, reached through whatever revision is current.
@@ -39,6 +31,6 @@ pub trait Peers: Send + Sync {
         work: Work,
     ) -> Result<Response<WasiBody>, InvokeError>;
 
-    /// An instance of the component's current revision.
-    async fn borrow(&self, component: &ComponentName, work: Work) -> Result<Borrowed, InvokeError>;
+    /// The component's current revision, leased.
+    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError>;
 }

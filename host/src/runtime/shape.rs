@@ -25,7 +25,10 @@ pub fn shape(bytes: &[u8]) -> Result<Shape, ShapeError> {
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => {
                 return Err(ShapeError::Module);
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -89,7 +92,9 @@ fn is_wasi_0_3(name: &str) -> bool {
 fn is_async(function: &CanonicalFunction) -> bool {
     match function {
         CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. } => {
-            options.iter().any(|option| matches!(option, CanonicalOption::Async))
+            options
+                .iter()
+                .any(|option| matches!(option, CanonicalOption::Async))
         }
         CanonicalFunction::ResourceNew { .. }
         | CanonicalFunction::ResourceDrop { .. }
@@ -106,7 +111,13 @@ mod tests {
     #[test]
     fn bytes_that_are_no_component_have_no_shape() {
         assert!(matches!(shape(b"\0asm\x01\0\0\0"), Err(ShapeError::Module)));
-        assert!(matches!(shape(b"not wasm at all"), Err(ShapeError::Invalid(_))));
-        assert_eq!(shape(b"\0asm\x0d\0\x01\0").expect("an empty component"), Shape::default());
+        assert!(matches!(
+            shape(b"not wasm at all"),
+            Err(ShapeError::Invalid(_))
+        ));
+        assert_eq!(
+            shape(b"\0asm\x0d\0\x01\0").expect("an empty component"),
+            Shape::default()
+        );
     }
 }

@@ -65,6 +65,10 @@ pub struct Work {
 /// otherwise eat every instance of the pool.
 pub const CALL_DEPTH_MAX: u8 = 8;
 
+/// Resources that one instance may hold at once: each may keep header fields, 64 KiB by default, in
+/// the host's memory. A request needs about ten.
+const RESOURCES_MAX: usize = 1000;
+
 /// The host's side of one instance.
 pub struct InstanceState {
     pub(super) context: Arc<Context>,
@@ -89,11 +93,15 @@ impl InstanceState {
             .stderr(log.stderr())
             .build();
         context.metrics.instances.inc();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(context.limits.request_header_bytes_max);
         Self {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             outbound: Outbound::new(context.clone(), work),
-            table: ResourceTable::new(),
+            table,
             limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
             callees: Callees::default(),
             _alive: Alive(context.clone()),
@@ -125,12 +133,19 @@ impl Drop for Alive {
 
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for InstanceState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.outbound,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Known;
-use crate::manifest::defaults;
 use crate::document::{At, Located, Report, SPAN_MIN, Text};
+use crate::manifest::defaults;
 use crate::manifest::forms::Method;
 use crate::manifest::model::{Backoff, PathSegment, Route, StreamLimits, Subscription};
 use crate::manifest::raw::{self, Manifest};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Known;
-use crate::manifest::defaults;
 use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
+use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
     Access, Artifact, Build, Component, Grants, HostPattern, Limits, OutboundHost, Reuse, Secret,

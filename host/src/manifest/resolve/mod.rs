@@ -7,9 +7,9 @@ mod reach;
 
 use std::path::Path;
 
-use crate::document::{At, Located, Report, Text};
 use super::model::Application;
 use super::raw::Manifest;
+use crate::document::{At, Located, Report, Text};
 use crate::name::ComponentName;
 
 /// Resolves `raw`, whose relative paths are below `directory`. Whatever is wrong is reported; with

@@ -7,12 +7,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::runtime::state::Context as InstanceContext;
 
 /// What the two sides of one exchange tell each other.
 pub struct Exchange {
@@ -80,7 +84,12 @@ pub struct LimitedBody<B> {
 impl<B> LimitedBody<B> {
     /// `inner`, of which at most `bytes_max` bytes are let through.
     pub fn new(inner: B, bytes_max: u64, exchange: Arc<Exchange>) -> Self {
-        Self { inner, remaining: bytes_max, bytes_max, exchange }
+        Self {
+            inner,
+            remaining: bytes_max,
+            bytes_max,
+            exchange,
+        }
     }
 }
 
@@ -174,29 +183,65 @@ pub struct GuestBody {
 }
 
 impl GuestBody {
-    /// The body of a response that has begun. A response to HEAD has none: what the component writes
-    /// nevertheless is thrown away, so that it does not fail.
-    pub fn new(inner: WasiBody, length: Option<u64>, tie: Tie, exchange: Arc<Exchange>) -> Self {
+    /// A response that has begun, with its body on the way out.
+    pub fn respond(
+        response: Response<WasiBody>,
+        head: bool,
+        tie: Tie,
+        exchange: Arc<Exchange>,
+        context: &InstanceContext,
+    ) -> Response<Self> {
         exchange.respond();
-        Self { inner, exchange, tie, unsent: length, broken: None }
+        if head {
+            return response.map(|body| Self::for_head(body, tie, exchange, context));
+        }
+        let length = response.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let bodiless = length == Some(0)
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        response.map(|inner| {
+            let mut body = Self {
+                inner,
+                exchange,
+                tie,
+                unsent: length,
+                broken: None,
+            };
+            // The server drops such a body unread, and that cancels nothing.
+            if bodiless {
+                body.end();
+            }
+            body
+        })
     }
 
-    /// The empty body of a response to HEAD.
-    pub fn for_head(inner: WasiBody, mut tie: Tie, exchange: Arc<Exchange>) -> Self {
-        exchange.respond();
-        if let Tie::Task(task) = &mut tie {
-            task.release();
-        }
-        let drained = exchange.clone();
+    /// The empty body of a response to HEAD. What the component writes nevertheless is thrown away,
+    /// for as long as a pause between pieces may last, so that it does not fail.
+    fn for_head(
+        mut inner: WasiBody,
+        tie: Tie,
+        exchange: Arc<Exchange>,
+        context: &InstanceContext,
+    ) -> Self {
+        let idle = context.limits.response_idle;
         tokio::spawn(async move {
-            let mut inner = inner;
-            while let Some(Ok(_)) = inner.frame().await {
-                drained.progress();
+            let drained = async { while let Some(Ok(_)) = inner.frame().await {} };
+            let ended = tokio::time::timeout(idle, drained).await.is_ok();
+            if let (Tie::Task(mut task), true) = (tie, ended) {
+                task.release();
             }
-            drop(tie);
         });
         let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        Self { inner: empty, exchange, tie: Tie::Loose, unsent: None, broken: None }
+        Self {
+            inner: empty,
+            exchange,
+            tie: Tie::Loose,
+            unsent: None,
+            broken: None,
+        }
     }
 
     fn end(&mut self) {

@@ -18,16 +18,15 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, Sleep};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{
     self, ExpirationError, HandlerState, InstantiationError, Proxy, ProxyHandler, ShouldAccept,
     WorkerExpiration, WorkerState, WorkerStatus,
 };
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::WasiHttpView;
 
 use super::body::Tie;
-use super::sync::content_length;
 use super::{Exchange, GuestBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instances, Place};
@@ -38,7 +37,7 @@ use crate::runtime::state::{Context, InstanceState, Work};
 const STUCK_GRACE: Duration = Duration::from_millis(100);
 
 /// How long a request that found no room waits, at most, before it looks again.
-const ROOM_RETRY: Duration = Duration::from_millis(5);
+const ROOM_RETRY: Duration = Duration::from_millis(25);
 
 /// As many instances live as may.
 #[derive(Debug, thiserror::Error)]
@@ -91,24 +90,27 @@ impl Handler {
         let request = limited(&context, request, &exchange)?.map(BodyExt::boxed_unsync);
         let responded = async {
             let _place = self.enter(&context).await?;
-            let data = RequestData { work, exchange: exchange.clone() };
+            let data = RequestData {
+                work,
+                exchange: exchange.clone(),
+            };
             let response = self.in_a_worker(data, request).await;
             response.map_err(|error| failure(&context, &exchange, error))
         };
-        let response = tokio::time::timeout(deadline, responded).await.map_err(|_| {
-            InvokeError::Deadline { component: context.component.clone(), deadline }
-        })??;
+        let response = tokio::time::timeout(deadline, responded)
+            .await
+            .map_err(|_| InvokeError::Deadline {
+                component: context.component.clone(),
+                deadline,
+            })??;
         let idle = context.limits.response_idle;
         let timer = Box::pin(tokio::time::sleep(idle));
-        let tie = Tie::Lease { lease: Box::new(lease), idle, timer };
-        let length = content_length(&response);
-        Ok(response.map(|body| {
-            if head {
-                GuestBody::for_head(body, tie, exchange)
-            } else {
-                GuestBody::new(body, length, tie, exchange)
-            }
-        }))
+        let tie = Tie::Lease {
+            lease: Box::new(lease),
+            idle,
+            timer,
+        };
+        Ok(GuestBody::respond(response, head, tie, exchange, &context))
     }
 
     /// Has a worker answer. `ProxyHandler` starts a new worker whenever none can take a request right
@@ -131,7 +133,10 @@ impl Handler {
                 return Err(given_back.into());
             }
             data = given_back.request_data;
-            request = given_back.request.into_inner().expect("no holder of this lock panics");
+            request = given_back
+                .request
+                .into_inner()
+                .expect("no holder of this lock panics");
             // The timer is for a worker that had room between the two steps.
             let _ = tokio::time::timeout(ROOM_RETRY, notified).await;
         }
@@ -141,12 +146,19 @@ impl Handler {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
         }
-        let _waiting = self.waiting.try_acquire().map_err(|_| InvokeError::Overloaded {
-            component: context.component.clone(),
-            instances_max: context.limits.instances_max,
-            queue_max: context.limits.queue_max,
-        })?;
-        Ok(self.places.acquire().await.expect("the semaphore is never closed"))
+        let _waiting = self
+            .waiting
+            .try_acquire()
+            .map_err(|_| InvokeError::Overloaded {
+                component: context.component.clone(),
+                instances_max: context.limits.instances_max,
+                queue_max: context.limits.queue_max,
+            })?;
+        Ok(self
+            .places
+            .acquire()
+            .await
+            .expect("the semaphore is never closed"))
     }
 }
 
@@ -158,19 +170,33 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
     }
     if let Some(failed) = error.downcast_ref::<InstantiationError<RequestData>>() {
         return match failed.error.downcast_ref::<InvokeError>() {
-            Some(InvokeError::PoolExhausted { .. }) => {
-                InvokeError::PoolExhausted { component, source: error }
-            }
-            Some(_) | None => InvokeError::Instantiate { component, source: error },
+            Some(InvokeError::PoolExhausted { .. }) => InvokeError::PoolExhausted {
+                component,
+                source: error,
+            },
+            Some(_) | None => InvokeError::Instantiate {
+                component,
+                source: error,
+            },
         };
     }
     if error.is::<ExpirationError>() {
-        return InvokeError::Deadline { component, deadline: context.limits.deadline };
+        return InvokeError::Deadline {
+            component,
+            deadline: context.limits.deadline,
+        };
     }
     if let Some(code) = error.downcast_ref::<ErrorCode>() {
-        return InvokeError::GuestError { component, error: format!("{code:?}") };
+        return InvokeError::GuestError {
+            component,
+            error: format!("{code:?}"),
+        };
     }
-    InvokeError::Trap { component, memory_refused: false, source: error }
+    InvokeError::Trap {
+        component,
+        memory_refused: false,
+        source: error,
+    }
 }
 
 /// What accompanies a request to the worker that takes it.
@@ -193,7 +219,11 @@ impl Exchanges {
     /// When any of them made progress last.
     fn last_progress(&self) -> Option<Instant> {
         let exchanges = self.0.lock().expect("no holder of this lock panics");
-        exchanges.iter().filter_map(Weak::upgrade).map(|exchange| exchange.last()).max()
+        exchanges
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|exchange| exchange.last())
+            .max()
     }
 }
 
@@ -217,7 +247,13 @@ impl HandlerState for Workers {
     ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
         let context = self.instances.context().clone();
         let work = Work { id: 0, depth: 0 };
-        let made = self.instances.try_make(work).await?.ok_or(NoPlace)?;
+        let deadline = context.limits.deadline;
+        let made = tokio::time::timeout(deadline, self.instances.try_make(work)).await;
+        let made = made.map_err(|_| InvokeError::Deadline {
+            component: context.component.clone(),
+            deadline,
+        })?;
+        let made = made?.ok_or(NoPlace)?;
         let (mut store, instance, place) = made.into_parts();
         let exchanges = Exchanges::default();
         let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
@@ -263,7 +299,7 @@ impl WorkerState for Worker {
         } else if concurrent >= reuse.concurrent_max.max(1) as usize {
             ShouldAccept::No
         } else {
-            self.room.notify_waiters();
+            self.room.notify_one();
             ShouldAccept::Yes
         }
     }
@@ -292,8 +328,11 @@ impl WorkerState for Worker {
             );
         }
         drop(store);
-        self.place.lock().expect("no holder of this lock panics").take();
-        self.room.notify_waiters();
+        self.place
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
+        self.room.notify_one();
     }
 }
 
@@ -331,7 +370,9 @@ impl WorkerExpiration for Expiration {
                 progress.map_or(start, |progress| progress.max(start)) + limits.response_idle
             }
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         if timer.deadline() != until {
             timer.as_mut().reset(until);
         }

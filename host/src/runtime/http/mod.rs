@@ -81,10 +81,11 @@ where
         return Err(body_too_large(context));
     }
     if request.uri().authority().is_none() && !request.headers().contains_key(http::header::HOST) {
-        return Err(InvokeError::BadRequest { reason: "it names no host".to_owned() });
+        return Err(InvokeError::BadRequest {
+            reason: "it names no host".to_owned(),
+        });
     }
-    Ok(request
-        .map(|body| LimitedBody::new(body, limits.request_body_bytes_max, exchange.clone())))
+    Ok(request.map(|body| LimitedBody::new(body, limits.request_body_bytes_max, exchange.clone())))
 }
 
 fn body_too_large(context: &Context) -> InvokeError {
@@ -96,5 +97,8 @@ fn body_too_large(context: &Context) -> InvokeError {
 
 /// Names and values, as HTTP/2 counts them without its 32 bytes of overhead (RFC 9113, 6.5.2).
 fn header_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
 }

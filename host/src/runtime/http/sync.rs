@@ -39,14 +39,20 @@ impl Answer {
     }
 
     fn is_open(&self) -> bool {
-        self.0.lock().expect("no holder of this lock panics").is_some()
+        self.0
+            .lock()
+            .expect("no holder of this lock panics")
+            .is_some()
     }
 }
 
 impl Handler {
     /// Serves with `instances`, whose export `indices` has found.
     pub fn new(instances: Arc<Instances>, indices: ProxyIndices) -> Self {
-        Self { instances, indices: Arc::new(indices) }
+        Self {
+            instances,
+            indices: Arc::new(indices),
+        }
     }
 
     pub(super) async fn handle<B, L>(
@@ -74,7 +80,7 @@ impl Handler {
             exchange: exchange_of_job,
             work,
         };
-        let task = tokio::spawn(async move {
+        let task = self.instances.spawn(async move {
             job.run(request).await;
             drop(lease);
         });
@@ -82,23 +88,26 @@ impl Handler {
         let component = || context.component.clone();
         let response = match tokio::time::timeout(deadline, response).await {
             Ok(Ok(outcome)) => outcome?,
-            Ok(Err(_)) => return Err(InvokeError::NoResponse { component: component() }),
-            Err(_) => return Err(InvokeError::Deadline { component: component(), deadline }),
-        };
-        let length = content_length(&response);
-        let tie = Tie::Task(task);
-        Ok(response.map(|body| {
-            if head {
-                GuestBody::for_head(body, tie, exchange)
-            } else {
-                GuestBody::new(body, length, tie, exchange)
+            Ok(Err(_)) => {
+                return Err(InvokeError::NoResponse {
+                    component: component(),
+                });
             }
-        }))
+            Err(_) => {
+                return Err(InvokeError::Deadline {
+                    component: component(),
+                    deadline,
+                });
+            }
+        };
+        Ok(GuestBody::respond(
+            response,
+            head,
+            Tie::Task(task),
+            exchange,
+            context,
+        ))
     }
-}
-
-pub(super) fn content_length<B>(response: &Response<B>) -> Option<u64> {
-    response.headers().get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// One request's work, in a task of its own: it may go on after the response.
@@ -157,20 +166,30 @@ impl Job {
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
         let component = || self.instances.context().component.clone();
-        let host = |source| InvokeError::Host { component: component(), source };
+        let host = |source| InvokeError::Host {
+            component: component(),
+            source,
+        };
         let store = &mut instance.store;
-        let proxy = self.indices.load(&mut *store, &instance.instance).map_err(host)?;
-        let incoming = store.data_mut().http().new_incoming_request(Scheme::Http, request);
+        let proxy = self
+            .indices
+            .load(&mut *store, &instance.instance)
+            .map_err(host)?;
+        let incoming = store
+            .data_mut()
+            .http()
+            .new_incoming_request(Scheme::Http, request);
         let incoming = incoming.map_err(|error| InvokeError::BadRequest {
             reason: error.to_string(),
         })?;
         let outparam = self.outparam(store).map_err(host)?;
-        let called = proxy.wasi_http_incoming_handler().call_handle(&mut *store, incoming, outparam);
-        called.await.map_err(|source| {
-            self.instances.context().metrics.traps.inc();
-            let memory_refused = store.data().limiter.refused();
-            InvokeError::Trap { component: component(), memory_refused, source }
-        })
+        let called =
+            proxy
+                .wasi_http_incoming_handler()
+                .call_handle(&mut *store, incoming, outparam);
+        called
+            .await
+            .map_err(|source| InvokeError::of_call(store, source))
     }
 
     fn outparam(
@@ -182,22 +201,32 @@ impl Job {
         let answer = self.answer.clone();
         let exchange = self.exchange.clone();
         let context = self.instances.context().clone();
-        store.data_mut().http().new_response_outparam_from_callback(move |set| {
-            answer.give(set.map_err(|code: ErrorCode| {
-                if exchange.body_exceeded() {
-                    return body_too_large(&context);
-                }
-                let component = context.component.clone();
-                InvokeError::GuestError { component, error: format!("{code:?}") }
-            }));
-        })
+        store
+            .data_mut()
+            .http()
+            .new_response_outparam_from_callback(move |set| {
+                answer.give(set.map_err(|code: ErrorCode| {
+                    if exchange.body_exceeded() {
+                        return body_too_large(&context);
+                    }
+                    let component = context.component.clone();
+                    InvokeError::GuestError {
+                        component,
+                        error: format!("{code:?}"),
+                    }
+                }));
+            })
     }
 
     /// Hands the failure to whoever waits for the response, else logs it: nobody else will.
     fn fail(&self, error: InvokeError) {
         let context = self.instances.context();
         if self.answer.is_open() {
-            let error = if self.exchange.body_exceeded() { body_too_large(context) } else { error };
+            let error = if self.exchange.body_exceeded() {
+                body_too_large(context)
+            } else {
+                error
+            };
             self.answer.give(Err(error));
             return;
         }
@@ -212,4 +241,3 @@ impl Job {
         );
     }
 }
-

@@ -43,8 +43,14 @@ enum Refusal {
 
 impl InstanceState {
     fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
-        let label = if identifier.is_empty() { OWN } else { identifier };
-        let label = label.parse::<StoreLabel>().map_err(|_| Refusal::NoSuchStore)?;
+        let label = if identifier.is_empty() {
+            OWN
+        } else {
+            identifier
+        };
+        let label = label
+            .parse::<StoreLabel>()
+            .map_err(|_| Refusal::NoSuchStore)?;
         let component = &self.context.component;
         if !self.context.grants.keyvalue.contains(&label) {
             tracing::warn!(%component, request_id = self.work.id, "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
@@ -55,7 +61,11 @@ impl InstanceState {
             _ => StoreId::label(&label),
         };
         let backend = self.context.backends.keyvalue.clone();
-        Ok(Bucket { backend, store, pages: Vec::new() })
+        Ok(Bucket {
+            backend,
+            store,
+            pages: Vec::new(),
+        })
     }
 
     fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
@@ -70,7 +80,12 @@ impl InstanceState {
         key: String,
     ) -> wasmtime::Result<Result<Resource<Cas>, KeyValueError>> {
         match backend.get(&store, &key).await {
-            Ok(seen) => Ok(Ok(self.table.push(Cas { backend, store, key, seen })?)),
+            Ok(seen) => Ok(Ok(self.table.push(Cas {
+                backend,
+                store,
+                key,
+                seen,
+            })?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -123,7 +138,9 @@ macro_rules! store_view {
             {
                 let (backend, store) = self.bucket(&bucket)?;
                 let value = backend.get(&store, &key).await;
-                Ok(value.map(|value| value.map(|bytes| bytes.to_vec())).map_err(Into::into))
+                Ok(value
+                    .map(|value| value.map(|bytes| bytes.to_vec()))
+                    .map_err(Into::into))
             }
 
             async fn set(
@@ -133,7 +150,10 @@ macro_rules! store_view {
                 value: Vec<u8>,
             ) -> wasmtime::Result<Result<(), $draft::wasi::keyvalue::store::Error>> {
                 let (backend, store) = self.bucket(&bucket)?;
-                Ok(backend.set(&store, &key, value.into()).await.map_err(Into::into))
+                Ok(backend
+                    .set(&store, &key, value.into())
+                    .await
+                    .map_err(Into::into))
             }
 
             async fn delete(
@@ -173,7 +193,10 @@ macro_rules! store_view {
                 let last = keys.last().filter(|_| keys.len() == PAGE_KEYS_MAX).cloned();
                 let bucket = self.table.get_mut(&bucket)?;
                 let cursor = last.map(|last| $next_page(bucket, last));
-                Ok(Ok($draft::wasi::keyvalue::store::KeyResponse { keys, cursor }))
+                Ok(Ok($draft::wasi::keyvalue::store::KeyResponse {
+                    keys,
+                    cursor,
+                }))
             }
 
             async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -196,7 +219,12 @@ store_view!(
         bucket.pages.get(page).cloned()
     }
 );
-store_view!(draft2, String, |_: &mut Bucket, last: String| last, |_: &Bucket, cursor| cursor);
+store_view!(
+    draft2,
+    String,
+    |_: &mut Bucket, last: String| last,
+    |_: &Bucket, cursor| cursor
+);
 
 macro_rules! batch_writes {
     ($draft:ident) => {
@@ -206,7 +234,10 @@ macro_rules! batch_writes {
             entries: Vec<(String, Vec<u8>)>,
         ) -> wasmtime::Result<Result<(), $draft::wasi::keyvalue::store::Error>> {
             let (backend, store) = self.bucket(&bucket)?;
-            let entries = entries.into_iter().map(|(key, value)| (key, value.into())).collect();
+            let entries = entries
+                .into_iter()
+                .map(|(key, value)| (key, value.into()))
+                .collect();
             Ok(backend.set_many(&store, entries).await.map_err(Into::into))
         }
 
@@ -226,9 +257,8 @@ impl draft::wasi::keyvalue::batch::Host for InstanceState {
         &mut self,
         bucket: Resource<Bucket>,
         keys: Vec<String>,
-    ) -> wasmtime::Result<
-        Result<Vec<Option<(String, Vec<u8>)>>, draft::wasi::keyvalue::store::Error>,
-    > {
+    ) -> wasmtime::Result<Result<Vec<Option<(String, Vec<u8>)>>, draft::wasi::keyvalue::store::Error>>
+    {
         let (backend, store) = self.bucket(&bucket)?;
         let values = backend.get_many(&store, &keys).await;
         let pair = |(key, value): (String, Option<Bytes>)| value.map(|value| (key, value.to_vec()));
@@ -287,7 +317,10 @@ impl draft2::wasi::keyvalue::atomics::Host for InstanceState {
         delta: i64,
     ) -> wasmtime::Result<Result<i64, draft2::wasi::keyvalue::store::Error>> {
         let (backend, store) = self.bucket(&bucket)?;
-        Ok(backend.increment(&store, &key, delta).await.map_err(Into::into))
+        Ok(backend
+            .increment(&store, &key, delta)
+            .await
+            .map_err(Into::into))
     }
 
     async fn swap(
@@ -296,11 +329,21 @@ impl draft2::wasi::keyvalue::atomics::Host for InstanceState {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), draft2::wasi::keyvalue::atomics::CasError>> {
         use draft2::wasi::keyvalue::atomics::CasError;
-        let Cas { backend, store, key, seen } = self.table.delete(cas)?;
+        let Cas {
+            backend,
+            store,
+            key,
+            seen,
+        } = self.table.delete(cas)?;
         Ok(match backend.swap(&store, &key, seen, value.into()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(seen)) => {
-                let fresh = self.table.push(Cas { backend, store, key, seen })?;
+                let fresh = self.table.push(Cas {
+                    backend,
+                    store,
+                    key,
+                    seen,
+                })?;
                 Err(CasError::CasFailed(fresh))
             }
             Err(error) => Err(CasError::StoreError(error.into())),
@@ -315,14 +358,22 @@ impl draft2::wasi::keyvalue::atomics::HostCas for InstanceState {
         key: String,
     ) -> wasmtime::Result<Result<Resource<Cas>, draft2::wasi::keyvalue::store::Error>> {
         let (backend, store) = self.bucket(&bucket)?;
-        Ok(self.read_for_swap(backend, store, key).await?.map_err(Into::into))
+        Ok(self
+            .read_for_swap(backend, store, key)
+            .await?
+            .map_err(Into::into))
     }
 
     async fn current(
         &mut self,
         cas: Resource<Cas>,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, draft2::wasi::keyvalue::store::Error>> {
-        Ok(Ok(self.table.get(&cas)?.seen.as_ref().map(|bytes| bytes.to_vec())))
+        Ok(Ok(self
+            .table
+            .get(&cas)?
+            .seen
+            .as_ref()
+            .map(|bytes| bytes.to_vec())))
     }
 
     async fn drop(&mut self, cas: Resource<Cas>) -> wasmtime::Result<()> {

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// reset attack made it a limit that matters.
 const HTTP2_STREAMS_MAX: u32 = 200;
 
+/// Headers of one HTTP/2 request, in bytes: what HTTP/1 requests may have in hyper, too. Components'
+/// own limits are below.
+const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
+
 /// What the listener needs for its work.
 pub struct Server {
     router: Router,
@@ -46,7 +50,11 @@ pub struct Server {
 impl Server {
     /// Serves the router's routes.
     pub fn new(router: Router, dispatch: Arc<Dispatch>, config: HttpListener) -> Arc<Self> {
-        Arc::new(Self { router, dispatch, config })
+        Arc::new(Self {
+            router,
+            dispatch,
+            config,
+        })
     }
 
     /// Serves `listener` until `stop`. Then it accepts nothing more, finishes what is in flight, and
@@ -70,7 +78,9 @@ impl Server {
                     continue;
                 }
             };
-            let connection = self.clone().connection(stream, &graceful);
+            let connection = self
+                .clone()
+                .connection(stream, graceful.watcher(), stop.clone());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%peer, %error, "connection ended with an error");
@@ -82,14 +92,19 @@ impl Server {
         graceful.shutdown().await;
     }
 
-    fn connection(
+    async fn connection(
         self: Arc<Self>,
         stream: TcpStream,
-        graceful: &GracefulShutdown,
-    ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + use<> {
+        watcher: Watcher,
+        stop: CancellationToken,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Small responses leave at once; without it they wait for the peer's acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        stream.set_nodelay(true)?;
+        // Until the version of HTTP is known there is no other limit.
+        tokio::select! {
+            biased;
+            first = tokio::time::timeout(self.config.header_timeout, stream.readable()) => first??,
+            () = stop.cancelled() => return Ok(()),
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -101,13 +116,19 @@ impl Server {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
+            .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
             .keep_alive_interval(Some(Duration::from_secs(20)));
         let service = service_fn(move |request| {
             let server = self.clone();
             async move { Ok::<_, Infallible>(server.answer(request).await) }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        graceful.watch(connection)
+        watcher
+            .watch(
+                builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .into_owned(),
+            )
+            .await
     }
 
     async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
@@ -116,7 +137,10 @@ impl Server {
             let header = request.headers().get(http::header::HOST)?.to_str().ok()?;
             Some(without_port(header))
         });
-        let component = match self.router.find(request.method().as_str(), host, uri.path()) {
+        let component = match self
+            .router
+            .find(request.method().as_str(), host, uri.path())
+        {
             Outcome::Found(found) => found.component,
             Outcome::NotFound => return no_route(uri.path()),
             Outcome::MethodNotAllowed { allow } => return method_not_allowed(&allow),
@@ -143,12 +167,16 @@ fn without_port(header: &str) -> &str {
 ///
 /// The address is taken or not this machine's; the message names it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
 }
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another with --http, --admin or the host configuration")]
+#[error(
+    "cannot listen on {address}; choose another with --http, --admin or the host configuration"
+)]
 pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,

@@ -34,9 +34,9 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             Self::Guest(body) => Pin::new(body).poll_frame(cx),
-            Self::Host(body) => {
-                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
-            }
+            Self::Host(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
         }
     }
 
@@ -71,8 +71,10 @@ pub fn no_route(path: &str) -> Response<ResponseBody> {
 /// Routes match the path, but none the method.
 pub fn method_not_allowed(allow: &[String]) -> Response<ResponseBody> {
     let allow = allow.join(", ");
-    let mut response =
-        plain(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes only {allow}"));
+    let mut response = plain(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path takes only {allow}"),
+    );
     if let Ok(value) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(ALLOW, value);
     }
@@ -94,6 +96,7 @@ pub fn failed(error: &InvokeError) -> Response<ResponseBody> {
         | InvokeError::PoolExhausted { .. }
         | InvokeError::Instantiate { .. }
         | InvokeError::Host { .. }
+        | InvokeError::Panic { .. }
         | InvokeError::NotExported { .. }
         | InvokeError::TooDeep { .. }
         | InvokeError::NotRunning { .. }
@@ -103,7 +106,9 @@ pub fn failed(error: &InvokeError) -> Response<ResponseBody> {
     };
     let mut response = plain(status, text);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response
 }

@@ -53,9 +53,17 @@ impl Consumer {
         dispatch: Arc<Dispatch>,
         metrics: SubscriptionMetrics,
     ) -> Arc<Self> {
-        let group =
-            Group { subject: subscription.subject.clone(), name: subscription.component.clone() };
-        Arc::new(Self { subscription, group, streams, dispatch, metrics })
+        let group = Group {
+            subject: subscription.subject.clone(),
+            name: subscription.component.clone(),
+        };
+        Arc::new(Self {
+            subscription,
+            group,
+            streams,
+            dispatch,
+            metrics,
+        })
     }
 
     /// Makes the group known to the backend, so that it owns what is published from here on.
@@ -64,7 +72,9 @@ impl Consumer {
     ///
     /// The backend failed.
     pub async fn declare(&self) -> Result<(), StreamError> {
-        self.streams.declare(&self.group, self.subscription.lease).await
+        self.streams
+            .declare(&self.group, self.subscription.lease)
+            .await
     }
 
     /// Works until it is stopped and has settled all that it holds.
@@ -107,7 +117,11 @@ impl Consumer {
         &self,
         places: &Arc<Semaphore>,
     ) -> Result<Vec<(Delivery, OwnedSemaphorePermit)>, StreamError> {
-        let first = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let first = places
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let mut free = vec![first];
         while let Ok(place) = places.clone().try_acquire_owned() {
             free.push(place);
@@ -125,10 +139,10 @@ impl Consumer {
                 tracing::warn!(group = %self.group, entry_id = %delivery.entry, error = %lost, "delivery given up: its lease is lost");
                 return;
             }
-            settlement = self.dispatch.deliver(&self.subscription, &delivery) => Some(settlement),
+            settlement = self.deliver(&delivery) => Some(settlement),
         };
         let settled = match &settlement {
-            None => self.streams.release(&delivery).await,
+            None | Some(Settlement::Defer { .. }) => self.streams.release(&delivery).await,
             Some(Settlement::Acknowledge) => self.streams.acknowledge(&delivery).await,
             Some(Settlement::Retry { after, reason }) => {
                 self.metrics.retries.inc();
@@ -144,6 +158,16 @@ impl Consumer {
             // The lease runs out, and the message is delivered again: at least once holds.
             tracing::warn!(group = %self.group, entry_id = %delivery.entry, error = %error, "delivery could not be settled");
         }
+    }
+
+    /// Has the delivery handled. One that is put off is held for its pause: what is given back without
+    /// counting is due at once.
+    async fn deliver(&self, delivery: &Delivery) -> Settlement {
+        let settlement = self.dispatch.deliver(&self.subscription, delivery).await;
+        if let Settlement::Defer { after } = settlement {
+            tokio::time::sleep(after).await;
+        }
+        settlement
     }
 
     /// Extends the lease for as long as it is polled; ends only when it cannot.

@@ -25,7 +25,10 @@ impl container::HostContainer for InstanceState {
     ) -> wasmtime::Result<Result<container::ContainerMetadata, String>> {
         let name = self.table.get(&container)?.name.to_string();
         // Containers are the manifest's, so they have no date of their own.
-        Ok(Ok(container::ContainerMetadata { name, created_at: 0 }))
+        Ok(Ok(container::ContainerMetadata {
+            name,
+            created_at: 0,
+        }))
     }
 
     async fn get_data(
@@ -43,7 +46,11 @@ impl container::HostContainer for InstanceState {
         };
         let end = end.saturating_add(1).min(size);
         let range = start.min(end)..end;
-        Ok(Ok(self.table.push(IncomingValue { container, object, range })?))
+        Ok(Ok(self.table.push(IncomingValue {
+            container,
+            object,
+            range,
+        })?))
     }
 
     async fn write_data(
@@ -87,9 +94,10 @@ impl container::HostContainer for InstanceState {
         objects: Vec<String>,
     ) -> wasmtime::Result<Result<(), String>> {
         Ok(match self.opened_to_write(&container)? {
-            Ok((blobs, container)) => {
-                blobs.delete_many(&container, &objects).await.map_err(|error| text(&error))
-            }
+            Ok((blobs, container)) => blobs
+                .delete_many(&container, &objects)
+                .await
+                .map_err(|error| text(&error)),
             Err(refused) => Err(refused),
         })
     }
@@ -101,7 +109,9 @@ impl container::HostContainer for InstanceState {
     ) -> wasmtime::Result<Result<bool, String>> {
         let (blobs, container) = self.opened(&container)?;
         let info = blobs.head(&container, &object).await;
-        Ok(info.map(|info| info.is_some()).map_err(|error| text(&error)))
+        Ok(info
+            .map(|info| info.is_some())
+            .map_err(|error| text(&error)))
     }
 
     async fn object_info(
@@ -179,6 +189,9 @@ impl container::HostStreamObjectNames for InstanceState {
 }
 
 fn millis(info: &ObjectInfo) -> u64 {
-    let since = info.modified.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = info
+        .modified
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

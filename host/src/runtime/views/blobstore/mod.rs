@@ -88,9 +88,7 @@ impl InstanceState {
     ) -> wasmtime::Result<Result<(Blobs, ContainerName), String>> {
         let container = self.table.get(container)?;
         Ok(match container.access {
-            Access::ReadWrite => {
-                Ok((self.context.backends.blobs.clone(), container.name.clone()))
-            }
+            Access::ReadWrite => Ok((self.context.backends.blobs.clone(), container.name.clone())),
             Access::Read => Err(read_only(&container.name)),
         })
     }

@@ -27,12 +27,18 @@ impl blobstore::Host for InstanceState {
 
     async fn delete_container(&mut self, name: String) -> wasmtime::Result<Result<(), String>> {
         Ok(self.writable(&name).and_then(|name| {
-            Err(format!("container {name:?} belongs to the application's manifest; use clear"))
+            Err(format!(
+                "container {name:?} belongs to the application's manifest; use clear"
+            ))
         }))
     }
 
     async fn container_exists(&mut self, name: String) -> wasmtime::Result<Result<bool, String>> {
-        Ok(Ok(self.context.grants.blobstore.contains_key(name.as_str())))
+        Ok(Ok(self
+            .context
+            .grants
+            .blobstore
+            .contains_key(name.as_str())))
     }
 
     async fn copy_object(
@@ -45,7 +51,9 @@ impl blobstore::Host for InstanceState {
         Ok(match (from, to) {
             (Ok(from), Ok(to)) => {
                 let blobs = &self.context.backends.blobs;
-                let copied = blobs.copy((&from, &source.object), (&to, &destination.object)).await;
+                let copied = blobs
+                    .copy((&from, &source.object), (&to, &destination.object))
+                    .await;
                 copied.map_err(|error| text(&error))
             }
             (Err(refused), _) | (_, Err(refused)) => Err(refused),
@@ -62,7 +70,9 @@ impl blobstore::Host for InstanceState {
         Ok(match (from, to) {
             (Ok(from), Ok(to)) => {
                 let blobs = &self.context.backends.blobs;
-                let moved = blobs.rename((&from, &source.object), (&to, &destination.object)).await;
+                let moved = blobs
+                    .rename((&from, &source.object), (&to, &destination.object))
+                    .await;
                 moved.map_err(|error| text(&error))
             }
             (Err(refused), _) | (_, Err(refused)) => Err(refused),

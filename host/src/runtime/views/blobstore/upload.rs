@@ -70,7 +70,11 @@ impl OutputStream for Body {
         if self.0.is_closed() {
             return Err(stopped());
         }
-        Ok(if self.0.capacity() > 0 { CHUNK_BYTES_MAX } else { 0 })
+        Ok(if self.0.capacity() > 0 {
+            CHUNK_BYTES_MAX
+        } else {
+            0
+        })
     }
 }
 
@@ -88,12 +92,19 @@ async fn upload(
     mut chunks: mpsc::Receiver<Bytes>,
     commit: oneshot::Receiver<()>,
 ) -> Result<(), String> {
-    let mut writer = blobs.write(&container, &object).await.map_err(|error| text(&error))?;
+    let mut writer = blobs
+        .write(&container, &object)
+        .await
+        .map_err(|error| text(&error))?;
     while let Some(chunk) = chunks.recv().await {
         writer.write(chunk).await.map_err(|error| text(&error))?;
     }
     if commit.await.is_err() {
         return Err("the value was dropped before it was finished".to_owned());
     }
-    writer.finish().await.map(drop).map_err(|error| text(&error))
+    writer
+        .finish()
+        .await
+        .map(drop)
+        .map_err(|error| text(&error))
 }

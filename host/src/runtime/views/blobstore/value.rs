@@ -20,8 +20,11 @@ impl types::Host for InstanceState {}
 impl types::HostOutgoingValue for InstanceState {
     async fn new_outgoing_value(&mut self) -> wasmtime::Result<Resource<OutgoingValue>> {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-        let value =
-            OutgoingValue { sender: Some(sender), receiver: Some(receiver), upload: None };
+        let value = OutgoingValue {
+            sender: Some(sender),
+            receiver: Some(receiver),
+            upload: None,
+        };
         Ok(self.table.push(value)?)
     }
 
@@ -40,15 +43,22 @@ impl types::HostOutgoingValue for InstanceState {
         &mut self,
         value: Resource<OutgoingValue>,
     ) -> wasmtime::Result<Result<(), String>> {
-        let Ok(OutgoingValue { sender, receiver: _, upload }) = self.table.delete(value) else {
-            return Ok(Err("drop the value's output stream before finish".to_owned()));
+        let Ok(OutgoingValue {
+            sender,
+            receiver: _,
+            upload,
+        }) = self.table.delete(value)
+        else {
+            return Ok(Err(
+                "drop the value's output stream before finish".to_owned()
+            ));
         };
         drop(sender);
         match upload {
             Some(upload) => Ok(upload.finish().await),
-            None => {
-                Ok(Err("the value was given to no container: call write-data first".to_owned()))
-            }
+            None => Ok(Err(
+                "the value was given to no container: call write-data first".to_owned(),
+            )),
         }
     }
 
@@ -63,13 +73,23 @@ impl types::HostIncomingValue for InstanceState {
         &mut self,
         value: Resource<IncomingValue>,
     ) -> wasmtime::Result<Result<Vec<u8>, String>> {
-        let IncomingValue { container, object, range } = self.table.delete(value)?;
+        let IncomingValue {
+            container,
+            object,
+            range,
+        } = self.table.delete(value)?;
         if range.end - range.start > SYNC_BYTES_MAX {
             return Ok(Err(format!(
                 "more than {SYNC_BYTES_MAX} bytes at once: use incoming-value-consume-async"
             )));
         }
-        let chunks = match self.context.backends.blobs.read(&container, &object, range).await {
+        let chunks = match self
+            .context
+            .backends
+            .blobs
+            .read(&container, &object, range)
+            .await
+        {
             Ok(chunks) => chunks,
             Err(error) => return Ok(Err(text(&error))),
         };
@@ -84,8 +104,18 @@ impl types::HostIncomingValue for InstanceState {
         &mut self,
         value: Resource<IncomingValue>,
     ) -> wasmtime::Result<Result<Resource<DynInputStream>, String>> {
-        let IncomingValue { container, object, range } = self.table.delete(value)?;
-        let chunks = match self.context.backends.blobs.read(&container, &object, range).await {
+        let IncomingValue {
+            container,
+            object,
+            range,
+        } = self.table.delete(value)?;
+        let chunks = match self
+            .context
+            .backends
+            .blobs
+            .read(&container, &object, range)
+            .await
+        {
             Ok(chunks) => chunks,
             Err(error) => return Ok(Err(text(&error))),
         };
