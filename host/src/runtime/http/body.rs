@@ -13,10 +13,13 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::runtime::state::Context as InstanceContext;
+
+/// How long a broken body holds back its failure, for what came before it to be written.
+const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the two sides of one exchange tell each other.
 pub struct Exchange {
@@ -24,6 +27,8 @@ pub struct Exchange {
     /// Milliseconds from `began` to the last progress of the response; 0 before it began.
     progress_ms: AtomicU64,
     responding: Notify,
+    /// The response's body has left, or nobody wants it any more.
+    ended: AtomicBool,
     body_exceeded: AtomicBool,
 }
 
@@ -34,6 +39,7 @@ impl Exchange {
             began: Instant::now(),
             progress_ms: AtomicU64::new(0),
             responding: Notify::new(),
+            ended: AtomicBool::new(false),
             body_exceeded: AtomicBool::new(false),
         })
     }
@@ -55,8 +61,14 @@ impl Exchange {
         self.body_exceeded.load(Ordering::Relaxed)
     }
 
+    /// When the response made progress last; `None` unless it is on its way.
+    pub fn in_progress(&self) -> Option<Instant> {
+        let begun = self.progress_ms.load(Ordering::Relaxed) > 0;
+        (begun && !self.ended.load(Ordering::Relaxed)).then(|| self.last())
+    }
+
     /// Since when the response has made no progress.
-    pub fn last(&self) -> Instant {
+    fn last(&self) -> Instant {
         self.began + Duration::from_millis(self.progress_ms.load(Ordering::Relaxed))
     }
 
@@ -165,7 +177,7 @@ pub enum Tie {
         /// Longest pause between two pieces.
         idle: Duration,
         /// When the pause ends.
-        timer: Pin<Box<tokio::time::Sleep>>,
+        timer: Pin<Box<Sleep>>,
     },
     /// Nothing.
     Loose,
@@ -179,7 +191,7 @@ pub struct GuestBody {
     /// What is left of the response's `Content-Length`, where it has one.
     unsent: Option<u64>,
     /// Why it breaks off, once what came before has been handed on.
-    broken: Option<Error>,
+    broken: Option<(Error, Pin<Box<Sleep>>)>,
 }
 
 impl GuestBody {
@@ -273,8 +285,9 @@ impl Body for GuestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
+        if let Some((_, pause)) = &mut self.broken {
+            ready!(pause.as_mut().poll(cx));
+            return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
         }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -282,10 +295,12 @@ impl Body for GuestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                // The server drops what it has not written yet when a body fails. Failing one poll
+                // The server drops what it has not written yet when a body fails. Failing a moment
                 // later lets the head and the pieces that came before reach the client.
-                self.broken = Some(error);
-                cx.waker().wake_by_ref();
+                let mut pause = Box::pin(tokio::time::sleep(FLUSH_PAUSE));
+                // Polled once, so that it wakes this body.
+                let _ = pause.as_mut().poll(cx);
+                self.broken = Some((error, pause));
                 Poll::Pending
             }
             Poll::Ready(None) => {
@@ -313,6 +328,7 @@ impl Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
+        self.exchange.ended.store(true, Ordering::Relaxed);
         if self.broken.is_none() && self.inner.is_end_stream() {
             self.end();
         }

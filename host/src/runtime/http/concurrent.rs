@@ -222,7 +222,7 @@ impl Exchanges {
         exchanges
             .iter()
             .filter_map(Weak::upgrade)
-            .map(|exchange| exchange.last())
+            .filter_map(|exchange| exchange.in_progress())
             .max()
     }
 }
@@ -256,6 +256,7 @@ impl HandlerState for Workers {
         let made = made?.ok_or(NoPlace)?;
         let (mut store, instance, place) = made.into_parts();
         let exchanges = Exchanges::default();
+        let expired = Arc::<AtomicBool>::default();
         let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
         Ok(handler::Instance {
             store,
@@ -264,6 +265,7 @@ impl HandlerState for Workers {
             expiration: Expiration {
                 context: context.clone(),
                 exchanges: exchanges.clone(),
+                expired: expired.clone(),
                 timer: None,
             },
             state: Worker {
@@ -271,6 +273,7 @@ impl HandlerState for Workers {
                 exchanges,
                 room: self.room.clone(),
                 retired: self.retired.clone(),
+                expired,
                 place: Mutex::new(Some(place)),
             },
         })
@@ -283,6 +286,8 @@ struct Worker {
     exchanges: Exchanges,
     room: Arc<Notify>,
     retired: Arc<AtomicBool>,
+    /// A request of it did not answer in time: it takes no more, and ends once the others have.
+    expired: Arc<AtomicBool>,
     /// Taken when the instance is dropped.
     place: Mutex<Option<Place>>,
 }
@@ -312,7 +317,12 @@ impl WorkerState for Worker {
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         store.data_mut().set_work(data.work);
         self.exchanges.add(&data.exchange);
-        Box::pin(tokio::time::sleep(self.context.limits.deadline))
+        let deadline = self.context.limits.deadline;
+        let expired = self.expired.clone();
+        Box::pin(async move {
+            tokio::time::sleep(deadline).await;
+            expired.store(true, Ordering::Relaxed);
+        })
     }
 
     fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
@@ -349,6 +359,7 @@ pub const REQUESTS_MAX_DEFAULT: u32 = 128;
 struct Expiration {
     context: Arc<Context>,
     exchanges: Exchanges,
+    expired: Arc<AtomicBool>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -367,6 +378,10 @@ impl WorkerExpiration for Expiration {
             // Mostly bodies that are still written; each has made progress when its last piece left.
             WorkerStatus::PostReturn => {
                 let progress = self.exchanges.last_progress();
+                // One that is stuck would keep the handler's wake-ups from workers that are not.
+                if progress.is_none() && self.expired.load(Ordering::Relaxed) {
+                    return Poll::Ready(());
+                }
                 progress.map_or(start, |progress| progress.max(start)) + limits.response_idle
             }
         };
