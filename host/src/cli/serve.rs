@@ -81,11 +81,13 @@ impl Serve {
     /// The manifest that the options stand for: one component, which has every route.
     fn application(self, memory_bytes_max: usize) -> anyhow::Result<Application> {
         let name = name_of(&self.component);
-        let mut limits = Limits::default();
-        // One component has the machine for itself, as under `wasmtime serve`.
-        limits.memory_bytes_max = memory_bytes_max;
-        limits.instances_max = self.max_instances;
-        limits.request_body_bytes_max = u64::MAX;
+        let limits = Limits {
+            // One component has the machine for itself, as under `wasmtime serve`.
+            memory_bytes_max,
+            instances_max: self.max_instances,
+            request_body_bytes_max: u64::MAX,
+            ..Limits::default()
+        };
         let component = Component {
             name: name.clone(),
             artifact: Artifact {
