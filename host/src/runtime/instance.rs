@@ -1,5 +1,6 @@
 //! Instances: made fresh, or taken from those that idle where the manifest shares them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -91,6 +92,8 @@ pub struct Instances {
     workers: Handle,
     reuse_max: u32,
     idle: Mutex<Vec<Idle>>,
+    /// A task drops what idles too long.
+    sweeping: AtomicBool,
     places: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -113,6 +116,7 @@ impl Instances {
             workers,
             reuse_max,
             idle: Mutex::default(),
+            sweeping: AtomicBool::new(false),
             places,
             waiting,
         }
@@ -246,7 +250,6 @@ impl Instances {
             place,
         } = instance;
         let mut idle = self.idle.lock().expect("no holder of this lock panics");
-        let sweeps = !idle.is_empty();
         idle.push(Idle {
             store,
             instance,
@@ -257,7 +260,7 @@ impl Instances {
         drop(idle);
         // Only now: whoever waits for the place finds the instance.
         drop(place);
-        if !sweeps {
+        if !self.sweeping.swap(true, Ordering::AcqRel) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
@@ -280,7 +283,11 @@ async fn sweep(instances: std::sync::Weak<Instances>) {
         let fresh = idle.iter().position(|idle| idle.since.elapsed() < timeout);
         let expired = fresh.unwrap_or(idle.len());
         let expired: Vec<Idle> = idle.drain(..expired).collect();
+        // Under the lock, so that whatever comes to idle from here on starts another sweep.
         let done = idle.is_empty();
+        if done {
+            instances.sweeping.store(false, Ordering::Release);
+        }
         drop(idle);
         drop(expired);
         if done {
