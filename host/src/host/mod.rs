@@ -6,13 +6,14 @@
 //! shutdown: not ready -> accept nothing, claim nothing -> finish within the grace -> give back
 //! ```
 
-use std::collections::BTreeMap;
+mod load;
+mod workers;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpListener;
-use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,24 +21,20 @@ use crate::admin::Admin;
 use crate::capability::blobs::{BlobError, Blobs};
 use crate::capability::embedded::{Embedded, EmbeddedError};
 use crate::capability::keyvalue::EmbeddedKeyValue;
-use crate::capability::secrets::{SecretError, Secrets};
+use crate::capability::secrets::Secrets;
 use crate::capability::streams::{EmbeddedStreams, StreamError, Streams};
 use crate::config::model::HostConfig;
 use crate::dispatch::Dispatch;
-use crate::manifest::model::{Application, Component};
-use crate::name::ComponentName;
+use crate::manifest::model::Application;
 use crate::revision::{Registry, Revision};
 use crate::routing::Router;
-use crate::runtime::{
-    Artifact, Backends, CompileError, Compiled, Context, Exports, LoadError, Loaded, PoolLimits,
-    Runtime,
-};
+use crate::runtime::{Backends, CompileError};
 use crate::telemetry::Metrics;
 use crate::trigger::http::{BindError, Server, bind};
 use crate::trigger::stream::{Consumer, Stop};
-
-/// How much lower than the requests' the priority of background work is (nice value).
-const WORKER_NICENESS: i32 = 10;
+pub use load::ComponentProblem;
+use load::Loader;
+use workers::Workers;
 
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,51 +66,11 @@ pub enum StartError {
     #[error("a subscription cannot be set up")]
     Stream(#[source] StreamError),
     /// Components that cannot be loaded, all of them.
-    #[error("{}", lines(.0))]
+    #[error("{}", load::lines(.0))]
     Components(Vec<ComponentProblem>),
     /// A thread pool cannot be started.
     #[error("the threads for background work cannot be started")]
     Threads(#[source] std::io::Error),
-}
-
-/// Why one component is not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum ComponentProblem {
-    /// It cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A secret of it is not to be had.
-    #[error("component {component}")]
-    Secret {
-        /// Who.
-        component: ComponentName,
-        /// Why.
-        source: SecretError,
-    },
-    /// It is bound to requests or messages that it cannot take.
-    #[error("component {component} does not export {export}, which {binding} needs")]
-    Export {
-        /// Who.
-        component: ComponentName,
-        /// The missing export.
-        export: &'static str,
-        /// The route or subscription.
-        binding: String,
-    },
-}
-
-fn lines(problems: &[ComponentProblem]) -> String {
-    let line = |problem: &ComponentProblem| {
-        let mut text = problem.to_string();
-        let mut source = std::error::Error::source(problem);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        text
-    };
-    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Refuses a state directory that belongs to another application: components of the same name would
@@ -331,190 +288,4 @@ async fn forget_strangers(
         }
     }
     Ok(())
-}
-
-/// Loads the components of an application.
-struct Loader<'a> {
-    application: &'a Application,
-    metrics: &'a Metrics,
-    backends: &'a Arc<Backends>,
-    secrets: Secrets,
-    workers: runtime::Handle,
-}
-
-impl Loader<'_> {
-    async fn load(
-        &self,
-        config: &HostConfig,
-    ) -> Result<BTreeMap<ComponentName, Loaded>, StartError> {
-        let limits = PoolLimits {
-            instances_max: config.engine.instances_max,
-            memory_bytes_max: config.engine.memory_bytes_max,
-        };
-        let runtime = Arc::new(Runtime::new(
-            limits,
-            &config.code_dir,
-            self.workers.clone(),
-        )?);
-        let mut problems = Vec::new();
-        let compiled = compile_all(&runtime, self.application, &mut problems).await;
-        let mut exports = Exports::default();
-        for (name, (_, compiled)) in &compiled {
-            compiled.add_exports(name, &mut exports);
-        }
-        let mut loaded = BTreeMap::new();
-        for (name, (artifact, compiled)) in &compiled {
-            let component = &self.application.components[name];
-            match self.link(&runtime, component, artifact, compiled, &exports) {
-                Ok(ready) => {
-                    self.check_exports(component, &ready, &mut problems);
-                    loaded.insert(name.clone(), ready);
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if problems.is_empty() {
-            Ok(loaded)
-        } else {
-            Err(StartError::Components(problems))
-        }
-    }
-
-    fn link(
-        &self,
-        runtime: &Runtime,
-        component: &Component,
-        artifact: &Artifact,
-        compiled: &Compiled,
-        exports: &Exports,
-    ) -> Result<Loaded, ComponentProblem> {
-        let config: Vec<_> = component.environment.clone().into_iter().collect();
-        let mut environment = config.clone();
-        for (variable, secret) in &component.secrets {
-            let value = self
-                .secrets
-                .value(secret)
-                .map_err(|source| ComponentProblem::Secret {
-                    component: component.name.clone(),
-                    source,
-                })?;
-            environment.push((variable.clone(), value));
-        }
-        let context = Context {
-            component: component.name.clone(),
-            digest: artifact.digest,
-            grants: component.grants.clone(),
-            limits: component.limits.clone(),
-            reuse: component.reuse.clone(),
-            config,
-            environment,
-            backends: self.backends.clone(),
-            metrics: Arc::new(self.metrics.component(&component.name)),
-        };
-        Ok(runtime.link(compiled, Arc::new(context), exports)?)
-    }
-
-    fn check_exports(
-        &self,
-        component: &Component,
-        loaded: &Loaded,
-        problems: &mut Vec<ComponentProblem>,
-    ) {
-        let name = &component.name;
-        let mut missing = |export, binding| {
-            problems.push(ComponentProblem::Export {
-                component: name.clone(),
-                export,
-                binding,
-            });
-        };
-        let route = self
-            .application
-            .routes
-            .iter()
-            .find(|route| route.component == *name);
-        if let (Some(_), None) = (route, &loaded.http) {
-            missing(
-                "wasi:http/incoming-handler or wasi:http/handler",
-                "its route".to_owned(),
-            );
-        }
-        for subscription in &self.application.subscriptions {
-            if subscription.component == *name && loaded.messages.is_none() {
-                let binding = format!("its subscription to {}", subscription.subject);
-                missing("wasmcloud:messaging/handler@0.2.0", binding);
-            }
-        }
-    }
-}
-
-/// Reads and compiles every component, in parallel; what fails is added to `problems`.
-async fn compile_all(
-    runtime: &Arc<Runtime>,
-    application: &Application,
-    problems: &mut Vec<ComponentProblem>,
-) -> BTreeMap<ComponentName, (Artifact, Compiled)> {
-    let mut compiling = Vec::new();
-    for component in application.components.values() {
-        let runtime = runtime.clone();
-        let component = component.clone();
-        compiling.push(tokio::task::spawn_blocking(move || {
-            let name = component.name.clone();
-            let artifact = Artifact::read(&name, &component.artifact)?;
-            let compiled = runtime.compile(&name, &artifact, component.preemption)?;
-            tracing::info!(component = %name, revision = %artifact.digest.short(), origin = ?compiled.origin, "component compiled");
-            Ok::<_, LoadError>((name, (artifact, compiled)))
-        }));
-    }
-    let mut compiled = BTreeMap::new();
-    for task in compiling {
-        match task.await.expect("compiling does not panic") {
-            Ok((name, ready)) => {
-                compiled.insert(name, ready);
-            }
-            Err(error) => problems.push(error.into()),
-        }
-    }
-    compiled
-}
-
-/// The threads on which components work whose deadline is checked at host calls only.
-struct Workers(Option<runtime::Runtime>);
-
-impl Workers {
-    fn start(threads: usize) -> std::io::Result<Self> {
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("worker")
-            .enable_all()
-            .on_thread_start(|| {
-                // Where the system refuses, background work has the same priority as requests.
-                let thread = rustix::thread::gettid();
-                if let Err(error) =
-                    rustix::process::setpriority_process(Some(thread), WORKER_NICENESS)
-                {
-                    tracing::debug!(%error, "a worker's priority could not be lowered");
-                }
-            })
-            .build()?;
-        Ok(Self(Some(runtime)))
-    }
-
-    fn handle(&self) -> runtime::Handle {
-        self.0
-            .as_ref()
-            .expect("it is there until it is dropped")
-            .handle()
-            .clone()
-    }
-}
-
-impl Drop for Workers {
-    /// Does not wait: a component that computes without calling the host cannot be stopped, and its
-    /// delivery was given back.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
