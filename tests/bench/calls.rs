@@ -6,7 +6,7 @@
 //!
 //! - fresh: one call and none, the callee instantiated for every request;
 //! - reused: one call and none, the callee's instance reused by request after request;
-//! - further: many calls and one, on the instance that the request already holds.
+//! - further: many calls and one, on the revision that the request has leased already.
 
 use super::harness::{Manifest, scratch};
 use super::load::{self, Load};
@@ -98,12 +98,8 @@ pub fn measure(settings: &Settings, table: &mut Table) {
         .beside(around(&reused)),
     );
     table.add(
-        row(
-            "callee that the request holds: each further call",
-            &further,
-            3.0,
-        )
-        .beside(format!("{FURTHER} further calls in a request")),
+        row("each of the further calls of one request", &further, 3.0)
+            .beside(format!("{FURTHER} further calls in a request")),
     );
 }
 
