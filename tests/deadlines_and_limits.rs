@@ -122,7 +122,7 @@ async fn the_memory_limit_is_the_manifests() {
     // there up to three times while it is copied.
     let host = host("misbehave", "memory = \"6MiB\"").await;
     host.client()
-        .post("/read", vec![b'x'; 1 << 20])
+        .post("/read", vec![b'x'; 1 << 18])
         .await
         .expect(200);
     let status = host
