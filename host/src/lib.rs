@@ -49,6 +49,7 @@ pub mod host;
 pub mod manifest;
 pub mod name;
 pub mod revision;
+pub mod rollout;
 pub mod routing;
 pub mod runtime;
 pub mod telemetry;

@@ -3,10 +3,12 @@
 //! Every name is checked once, where it enters (manifest, command line, WIT call); from there on it
 //! is cheap to clone and known to be valid.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Longest name of any kind, in bytes. Names become keys, file names, metric labels and host names
@@ -62,6 +64,16 @@ macro_rules! name {
         impl From<$type> for String {
             fn from(name: $type) -> String {
                 name.0.to_string()
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": $rule })
             }
         }
 
@@ -147,6 +159,47 @@ name!(
     "use letters, digits, '-' and '_' in tokens separated by single dots, 255 bytes at most"
 );
 
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+        )]
+        #[serde(transparent)]
+        pub struct $type(pub u64);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(value: &str) -> Result<Self, NameError> {
+                value.parse().map(Self).map_err(|_| NameError {
+                    kind: $kind,
+                    value: value.to_owned(),
+                    rule: "use a whole number, as `wharf revisions` and `wharf rollouts` print it",
+                })
+            }
+        }
+    };
+}
+
+number!(
+    /// Names one revision. Counted up from 1 over all components of a state directory, and never
+    /// used again.
+    RevisionId,
+    "revision"
+);
+number!(
+    /// Names one rollout. Counted up from 1 in a state directory.
+    RolloutId,
+    "rollout"
+);
+
 /// The SHA-256 of an artifact's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -196,6 +249,16 @@ impl FromStr for Digest {
             *byte = u8::from_str_radix(&hex[2 * index..2 * index + 2], 16).map_err(|_| error())?;
         }
         Ok(Self(bytes))
+    }
+}
+
+impl JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(sha256:)?[0-9a-fA-F]{64}$" })
     }
 }
 
