@@ -2,6 +2,7 @@
 
 mod error;
 pub mod model;
+pub mod store;
 
 use std::sync::Arc;
 
