@@ -10,6 +10,7 @@
 //! It knows neither routes nor subscriptions, nor which revision is current: whoever calls it holds
 //! a lease.
 
+mod background;
 mod bindings;
 mod calls;
 mod check;
@@ -30,6 +31,7 @@ mod shape;
 mod state;
 mod views;
 
+pub use background::Background;
 pub use check::check_imports;
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
