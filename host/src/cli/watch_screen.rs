@@ -116,7 +116,7 @@ impl Screen {
         self.print(&format!("  {colour}{name}{plain}  {text}\n"));
     }
 
-    fn of(&self, colour: &'static str) -> (&'static str, &'static str) {
+    fn of<'a>(&self, colour: &'a str) -> (&'a str, &'a str) {
         if self.colours {
             (colour, PLAIN)
         } else {

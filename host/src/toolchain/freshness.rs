@@ -243,10 +243,16 @@ fn cargo_sources(artifact: &Path, build: &Build) -> Option<BTreeSet<PathBuf>> {
     (!sources.is_empty()).then_some(sources)
 }
 
-/// The directory of the package that a source belongs to.
+/// The directory of the package, or of the workspace without one, that a source belongs to.
 fn package_of(source: &Path) -> Option<&Path> {
     let mut above = source.ancestors().skip(1);
     above.find(|directory| directory.join(MANIFEST).is_file())
+}
+
+/// Whether the manifest in `directory` describes a package, not only a workspace.
+fn is_package(directory: &Path) -> bool {
+    let text = fs::read_to_string(directory.join(MANIFEST)).unwrap_or_default();
+    text.lines().any(|line| line.trim() == "[package]")
 }
 
 /// Where a change may ask for a build. Whether it does is for [`needs_build`] to say.
@@ -274,6 +280,7 @@ impl Inputs {
         };
         // The whole package, since a source may mention a file that is not there yet.
         let packages = sources.iter().filter_map(|source| package_of(source));
+        let packages = packages.filter(|directory| is_package(directory));
         let directories = packages.map(Path::to_owned).collect();
         let above = build.workdir.ancestors();
         let configuration = above.flat_map(|dir| CONFIGURATION.map(|name| dir.join(name)));
