@@ -130,7 +130,7 @@ impl Watching {
             if self.follow(changes).is_err() || self.stop.is_cancelled() {
                 return;
             }
-            match self.watcher.next() {
+            match self.watcher.next_changes() {
                 Some(next) => changes = next,
                 None => return,
             }

@@ -172,7 +172,7 @@ impl Watcher {
     }
 
     /// Waits for something to change, and then until it is quiet. `None` once it was stopped.
-    pub fn next(&mut self) -> Option<Changes> {
+    pub fn next_changes(&mut self) -> Option<Changes> {
         loop {
             let first = self.signals.recv().ok()?;
             let mut changes = Changes {

@@ -79,7 +79,7 @@ fn next(watcher: &mut Watcher) -> (bool, Vec<String>) {
             stopper.stop();
         }
     });
-    let changes = watcher.next().expect("a change is told in time");
+    let changes = watcher.next_changes().expect("a change is told in time");
     drop(ended);
     alarm.join().unwrap();
     let components = changes.components.keys().map(ToString::to_string);
@@ -173,5 +173,5 @@ fn a_watcher_that_is_stopped_tells_nothing_more() {
     let project = project();
     let mut watcher = project.watcher();
     watcher.stopper().stop();
-    assert!(watcher.next().is_none());
+    assert!(watcher.next_changes().is_none());
 }
