@@ -29,3 +29,4 @@ mod reproducible_builds;
 mod routes;
 mod shutdown;
 mod typed_calls;
+mod watch;

@@ -8,6 +8,8 @@ mod schema;
 mod secret;
 mod serve;
 mod up;
+mod watch;
+mod watch_screen;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    /// Runs an application and swaps in what is saved: `wharf up --watch`.
+    Dev(up::Up),
     Serve(serve::Serve),
     Build(build::Build),
     Check(check::Check),
@@ -41,6 +45,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(up) => up.run(),
+        Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),
         Command::Build(build) => build.run(),
         Command::Check(check) => check.run(),

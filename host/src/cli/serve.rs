@@ -75,7 +75,7 @@ impl Serve {
         }
         let print_addresses = self.print_addresses;
         let application = self.application(config.engine.memory_bytes_max)?;
-        up::serve(&application, config, print_addresses)
+        up::serve(&application, config, print_addresses, None)
     }
 
     /// The manifest that the options stand for: one component, which has every route.

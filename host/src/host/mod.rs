@@ -27,6 +27,7 @@ use crate::config::model::HostConfig;
 use crate::dispatch::Dispatch;
 use crate::manifest::model::Application;
 use crate::revision::{Registry, Revision};
+use crate::rollout::Rollouts;
 use crate::routing::Router;
 use crate::runtime::{Backends, CompileError};
 use crate::telemetry::Metrics;
@@ -181,6 +182,11 @@ impl Host {
             http: self.http.local_addr()?,
             admin: self.admin_listener.local_addr()?,
         })
+    }
+
+    /// Its rollouts.
+    pub fn rollouts(&self) -> Arc<Rollouts> {
+        todo!()
     }
 
     /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
+use super::bindings::lifecycle::MigratingIndices;
 use super::bindings::messaging::MessagesIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
@@ -16,6 +17,7 @@ use super::http::{HttpExport, concurrent, sync};
 use super::instance::Instances;
 use super::linker::{self, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
+use super::migration::Migration;
 use super::shape::shape;
 use super::error::InvokeError;
 use super::state::{Context, InstanceState, Work};
@@ -165,6 +167,8 @@ pub struct Loaded {
     pub http: Option<HttpExport>,
     /// How it handles messages, if it does.
     pub messages: Option<MessageHandler>,
+    /// Its migration hook, if it has one.
+    pub migration: Option<Migration>,
 }
 
 impl Loaded {
@@ -352,6 +356,7 @@ fn ready(
     let service = ServiceIndices::new(&pre).ok();
     let proxy = ProxyIndices::new(&pre).ok();
     let messages = MessagesIndices::new(&pre).ok();
+    let migration = MigratingIndices::new(&pre).ok();
     // A 0.3 handler's instances are shared by its own means; here they are made one by one.
     let reuse_max = if service.is_some() {
         1
@@ -377,11 +382,13 @@ fn ready(
         (None, None) => None,
     };
     let messages = messages.map(|indices| MessageHandler::new(instances.clone(), indices));
+    let migration = migration.map(|indices| Migration::new(instances.clone(), indices));
     Loaded {
         component,
         calls,
         instances,
         http,
         messages,
+        migration,
     }
 }
