@@ -204,7 +204,7 @@ async fn requests_for_another_hosts_name_are_refused() {
         (format!("localhost:{port}"), 200),
         (format!("127.0.0.1:{port}"), 200),
     ] {
-        let mut request = operator.request("GET", "/v1/components", empty());
+        let mut request = operator.request("GET", "/v1/openapi.json", empty());
         request.headers_mut().insert("host", name.parse().unwrap());
         let reply = host.operator().send(request).await;
         assert_eq!(reply.status, status, "{name}: {}", reply.text());
@@ -456,7 +456,7 @@ async fn clients_that_say_nothing_do_not_keep_others_waiting() {
     let slow = operator.request("POST", "/v1/components/hello/rollouts", body);
     let client = host.operator();
     let slow = tokio::spawn(async move { client.try_send(slow).await });
-    let answered = tokio::time::timeout(Duration::from_secs(5), operator.get("/v1/components"));
+    let answered = tokio::time::timeout(Duration::from_secs(5), operator.get("/v1/openapi.json"));
     answered.await.expect("it is answered").expect(200);
     host.operator().get("/healthz").await.expect(200);
     slow.abort();

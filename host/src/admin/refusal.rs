@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     #[error("there is nothing at {0}: /v1/openapi.json says what there is")]
     Path(String),
     /// Something is there, for other methods.
-    #[error("only {allow} is answered here")]
+    #[error("the methods here are {allow}")]
     Method {
         /// The methods.
         allow: String,
