@@ -13,6 +13,7 @@ mod harness;
 mod media;
 
 mod admin;
+mod admin_api;
 mod blobstore;
 mod browser;
 mod command_line;

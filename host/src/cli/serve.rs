@@ -11,7 +11,7 @@ use super::up;
 use crate::config::{self, Overrides};
 use crate::manifest::defaults;
 use crate::manifest::model::{
-    Application, Artifact, Component, Grants, Limits, PathPattern, Preemption, Reuse, Route,
+    Application, Artifact, Component, Drain, Grants, Limits, PathPattern, Preemption, Reuse, Route,
 };
 use crate::name::ComponentName;
 use crate::telemetry::{LogFormat, init_logs};
@@ -105,6 +105,8 @@ impl Serve {
                 concurrent_max: self.max_instance_concurrent_reuse_count,
                 idle_timeout: defaults::REUSE_IDLE,
             },
+            health: None,
+            drain: Drain::default(),
         };
         let route = Route {
             host: None,

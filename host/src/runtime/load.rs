@@ -13,13 +13,14 @@ use super::bindings::lifecycle::MigratingIndices;
 use super::bindings::messaging::MessagesIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
+use super::error::InvokeError;
 use super::http::{HttpExport, concurrent, sync};
 use super::instance::Instances;
 use super::linker::{self, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
 use super::migration::Migration;
 use super::shape::shape;
-use super::state::{Context, InstanceState};
+use super::state::{Context, InstanceState, Work};
 use crate::manifest::model as manifest;
 use crate::name::{ComponentName, Digest};
 
@@ -144,10 +145,22 @@ impl Compiled {
     pub fn add_exports(&self, owner: &ComponentName, exports: &mut Exports) {
         exports.add(owner, &self.component);
     }
+
+    /// What it imports and exports.
+    pub fn world(&self) -> World {
+        World(self.component.clone())
+    }
 }
+
+/// What a component imports and exports, type by type.
+#[derive(Clone)]
+pub struct World(Component);
 
 /// A component that is ready to work.
 pub struct Loaded {
+    component: Component,
+    /// Its imports that other components serve, with who does.
+    calls: Vec<(String, ComponentName)>,
     /// Its instances.
     pub instances: Arc<Instances>,
     /// How it serves HTTP, if it does.
@@ -156,6 +169,55 @@ pub struct Loaded {
     pub messages: Option<MessageHandler>,
     /// Its migration hook, if it has one.
     pub migration: Option<Migration>,
+}
+
+impl Loaded {
+    /// Adds what it exports for other components.
+    pub fn add_exports(&self, exports: &mut Exports) {
+        exports.add(&self.instances.context().component, &self.component);
+    }
+
+    /// What it imports from the component `callee`, and an artifact of that component with the world
+    /// `world` does not export in the same form.
+    pub fn missing_in(&self, callee: &ComponentName, world: &World) -> Vec<ImportProblem> {
+        let imports = self.calls.iter().filter(|(_, owner)| owner == callee);
+        let imports = imports.map(|(import, _)| import.as_str());
+        linker::missing_in(&self.component, imports, &world.0)
+    }
+
+    /// The components that it calls.
+    pub fn callees(&self) -> impl Iterator<Item = &ComponentName> {
+        self.calls.iter().map(|(_, owner)| owner)
+    }
+
+    /// What it imports and exports.
+    pub fn world(&self) -> World {
+        World(self.component.clone())
+    }
+
+    /// Makes an instance within the component's limits and gives it back, so that a component that
+    /// cannot be instantiated is known before it gets any work.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError::Instantiate`], [`InvokeError::PoolExhausted`] or [`InvokeError::Deadline`].
+    pub async fn prewarm(&self, work: Work) -> Result<(), InvokeError> {
+        let instances = self.instances.clone();
+        let component = instances.context().component.clone();
+        let deadline = instances.context().limits.deadline;
+        let made = self.instances.spawn(async move {
+            let made = tokio::time::timeout(deadline, instances.take(work)).await;
+            made.map(|made| made.map(|instance| instances.give_back(instance)))
+        });
+        match made.await {
+            Ok(Ok(made)) => made,
+            Ok(Err(_)) => Err(InvokeError::Deadline {
+                component,
+                deadline,
+            }),
+            Err(_) => Err(InvokeError::Panic { component }),
+        }
+    }
 }
 
 /// Compiles and links components.
@@ -242,7 +304,7 @@ impl Runtime {
         let engine_error = |source| engine_error(&name, source);
         let component = &compiled.component;
         let mut linker = self.host_linker(compiled.kind).map_err(engine_error)?;
-        linker::link_imports(
+        let calls = linker::link_imports(
             &mut linker,
             component,
             &name,
@@ -256,7 +318,20 @@ impl Runtime {
             problems,
         })?;
         let pre = linker.instantiate_pre(component).map_err(engine_error)?;
-        Ok(ready(compiled.kind, pre, context, self.workers.clone()))
+        let (component, workers) = (component.clone(), self.workers.clone());
+        Ok(ready(
+            compiled.kind,
+            pre,
+            context,
+            component,
+            calls,
+            workers,
+        ))
+    }
+
+    /// Removes an artifact's compiled code from the cache.
+    pub fn forget(&self, digest: Digest) {
+        self.cache.forget(digest);
     }
 
     fn host_linker(&self, kind: EngineKind) -> wasmtime::Result<Linker<InstanceState>> {
@@ -282,6 +357,8 @@ fn ready(
     kind: EngineKind,
     pre: InstancePre<InstanceState>,
     context: Arc<Context>,
+    component: Component,
+    calls: Vec<(String, ComponentName)>,
     workers: Handle,
 ) -> Loaded {
     let service = ServiceIndices::new(&pre).ok();
@@ -315,6 +392,8 @@ fn ready(
     let messages = messages.map(|indices| MessageHandler::new(instances.clone(), indices));
     let migration = migration.map(|indices| Migration::new(instances.clone(), indices));
     Loaded {
+        component,
+        calls,
         instances,
         http,
         messages,

@@ -30,6 +30,7 @@ mod outbound;
 mod peers;
 mod shape;
 mod state;
+mod stats;
 mod views;
 
 pub use background::Background;
@@ -41,12 +42,13 @@ pub use http::{GuestBody, HttpExport};
 pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
-pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime};
+pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime, World};
 pub use messages::Handler as MessageHandler;
 pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, wit};
-pub use state::{Backends, CALL_DEPTH_MAX, Context, Work};
+pub use state::{Backends, CALL_DEPTH_MAX, Context, Over, Work, WorkKind};
+pub use stats::{Sample, Stats};
 
 /// The bodies that pass between components, and why one breaks off.
 pub mod wasi_body {
