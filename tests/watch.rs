@@ -108,9 +108,9 @@ async fn a_build_error_is_shown_and_the_earlier_revision_serves_on() {
     let project = Project::new();
     let host = project.up().await;
     shows(&host, "watching").await;
-    project.save("src/edits.sed", "this is no edit\n");
+    project.save("src/edits.sed", "?\n");
     // In sed's own words.
-    shows(&host, "sed: file edits.sed line 1").await;
+    shows(&host, "sed: file edits.sed line 1: unknown command").await;
     shows(&host, "still serves").await;
     assert_eq!(answer(&host, "/greeting").await, FIRST);
     project.save("src/edits.sed", &edit(SECOND));
