@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 pub mod client;
+pub mod held;
 pub mod host;
 pub mod manifest;
 pub mod metrics;

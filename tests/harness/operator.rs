@@ -292,15 +292,6 @@ impl Events {
         self.until(|event| event["event"] == "state" && event["state"] != "running")
             .await
     }
-
-    /// All to the end.
-    pub async fn all(mut self) -> Vec<Value> {
-        let mut all = Vec::new();
-        while let Some(event) = self.next().await {
-            all.push(event);
-        }
-        all
-    }
 }
 
 fn data_of(event: &str) -> Option<Value> {

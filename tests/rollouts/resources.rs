@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::harness::held::Held;
 use crate::harness::{Host, Launch, Manifest, Operator, Swap};
 
 /// Swaps that are made in any case, and the most.
@@ -12,31 +13,6 @@ const FOR: Duration = Duration::from_secs(20);
 
 /// Swaps before the first look: caches are filled, pools are grown.
 const WARM_UP: u32 = 10;
-
-/// What a process holds.
-#[derive(Debug)]
-pub struct Held {
-    pub resident_kib: f64,
-    pub descriptors: usize,
-    pub threads: usize,
-}
-
-impl Held {
-    pub fn by(pid: u32) -> Self {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let digits = line.and_then(|line| line.split_whitespace().next());
-        let count = |of: &str| {
-            let entries = std::fs::read_dir(format!("/proc/{pid}/{of}")).expect("it runs");
-            entries.count()
-        };
-        Self {
-            resident_kib: digits.expect("a size").parse().expect("in kB"),
-            descriptors: count("fd"),
-            threads: count("task"),
-        }
-    }
-}
 
 async fn swap(host: &Host, operator: &Operator, n: u32) {
     let name = n.to_string();

@@ -51,8 +51,4 @@ impl Timeline {
             _ => Ok(()),
         }
     }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
 }
