@@ -1,14 +1,15 @@
 //! A manifest is made true component by component; what did not change is not touched.
 
 use std::collections::BTreeMap;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
+use super::commands::wharf;
 use super::{host, serves, text};
 use crate::harness::client::empty;
 use crate::harness::operator::assert_success;
-use crate::harness::{Client, Host, Manifest, Operator, Reply, artifacts, guest};
+use crate::harness::{Client, Host, Manifest, Operator, Reply, guest};
 
 /// A second component of the same guest, on the host name `other`.
 fn other(more: &str) -> String {
@@ -202,14 +203,9 @@ async fn a_candidate_that_is_refused_leaves_its_component_as_it_was() {
 }
 
 fn wharf_apply(host: &Host, manifest: &Manifest, more: &[&str]) -> Output {
-    artifacts::command()
-        .args(["apply", manifest.path().to_str().unwrap(), "--no-build"])
-        .args(["--admin", &host.admin.to_string(), "--state-dir"])
-        .arg(host.state().path())
-        .args(more)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the host was built")
+    let path = manifest.path().to_str().expect("it is text");
+    let arguments = [&["apply", path, "--no-build"], more].concat();
+    wharf(host, &arguments)
 }
 
 #[tokio::test(flavor = "multi_thread")]

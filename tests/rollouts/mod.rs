@@ -6,6 +6,7 @@
 
 mod apply;
 mod canary;
+mod commands;
 mod conversion;
 mod crash;
 mod drain;
