@@ -129,7 +129,7 @@ async fn one_whose_health_fails() {
     // A redirect is not health either.
     let swap = Swap::to_revision("two").config("HEALTH", "302");
     refuses(&host, swap, "prewarm", &["302"]).await;
-    let swap = Swap::to_revision("two").config("HEALTH", "204");
+    let swap = Swap::to_revision("two").config("HEALTH", "201");
     operator.swapped("candidate", swap).await;
     assert_eq!(serves(&host.client()).await, "two");
 }
