@@ -14,6 +14,7 @@ mod media;
 mod rollouts;
 
 mod admin;
+mod admin_api;
 mod blobstore;
 mod browser;
 mod command_line;
@@ -30,3 +31,4 @@ mod reproducible_builds;
 mod routes;
 mod shutdown;
 mod typed_calls;
+mod watch;

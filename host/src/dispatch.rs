@@ -14,9 +14,11 @@ use wasi_body::WasiBody;
 
 use crate::capability::streams::Delivery;
 use crate::manifest::model::{Backoff, Subscription};
-use crate::name::ComponentName;
+use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
-use crate::runtime::{CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, wasi_body};
+use crate::runtime::{
+    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, WorkKind, wasi_body,
+};
 
 /// Leases, invokes and counts.
 pub struct Dispatch {
@@ -61,11 +63,13 @@ impl Dispatch {
         &self.registry
     }
 
-    /// A new piece of work that comes from the outside world.
-    pub fn work(&self) -> Work {
+    /// A new piece of work that comes from the outside world, pinned to a revision or not.
+    pub fn work(&self, kind: WorkKind, pin: Option<RevisionId>) -> Work {
         Work {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             depth: 0,
+            kind,
+            pin,
         }
     }
 
@@ -85,7 +89,7 @@ impl Dispatch {
         B::Error: Into<wasi_body::Error>,
     {
         let began = Instant::now();
-        let lease = self.lease(component)?;
+        let lease = self.lease(component, work)?;
         let revision = lease.revision().clone();
         let context = revision.loaded().instances.context();
         let answered = match &revision.loaded().http {
@@ -98,17 +102,19 @@ impl Dispatch {
         let status = match &answered {
             Ok(response) => response.status(),
             Err(error) => {
-                log_failure(component, error, &context.digest.short(), work);
+                log_failure(component, error, context.revision, work);
                 status(error)
             }
         };
-        context.metrics.answered(status, began.elapsed());
+        let latency = began.elapsed();
+        context.metrics.answered(status, latency);
+        context.stats.ended(status.is_server_error(), latency);
         answered
     }
 
     /// Has the subscription's component handle a delivery. Cancelling cancels its work.
     pub async fn deliver(&self, subscription: &Subscription, delivery: &Delivery) -> Settlement {
-        let work = self.work();
+        let work = self.work(WorkKind::Delivery, None);
         let handled = self.handle(subscription, delivery, work).await;
         match handled {
             Ok(()) => Settlement::Acknowledge,
@@ -134,7 +140,8 @@ impl Dispatch {
         delivery: &Delivery,
         work: Work,
     ) -> Result<(), InvokeError> {
-        let lease = self.lease(&subscription.component)?;
+        let began = Instant::now();
+        let lease = self.lease(&subscription.component, work)?;
         let revision = lease.revision().clone();
         if revision.loaded().messages.is_none() {
             return Err(InvokeError::NotExported {
@@ -154,12 +161,15 @@ impl Dispatch {
             handler.handle(&message, work, deadline).await
         };
         let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
-        task.join(&subscription.component).await
+        let handled = task.join(&subscription.component).await;
+        let stats = &revision.loaded().instances.context().stats;
+        stats.ended(handled.is_err(), began.elapsed());
+        handled
     }
 
-    fn lease(&self, component: &ComponentName) -> Result<Lease, InvokeError> {
+    fn lease(&self, component: &ComponentName, work: Work) -> Result<Lease, InvokeError> {
         self.registry
-            .lease(component.as_str())
+            .lease(component.as_str(), work)
             .ok_or_else(|| InvokeError::NotRunning {
                 component: component.clone(),
             })
@@ -203,8 +213,8 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
-    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError> {
-        let lease = self.lease(component)?;
+    async fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError> {
+        let lease = self.lease(component, work)?;
         let instances = lease.revision().loaded().instances.clone();
         Ok(Callee {
             instances,
@@ -232,6 +242,7 @@ pub fn status(error: &InvokeError) -> StatusCode {
         InvokeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
         InvokeError::Overloaded { .. }
         | InvokeError::PoolExhausted { .. }
+        | InvokeError::Retired { .. }
         | InvokeError::NotRunning { .. } => StatusCode::SERVICE_UNAVAILABLE,
         InvokeError::Instantiate { .. }
         | InvokeError::Host { .. }
@@ -251,6 +262,7 @@ fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Set
     let of_host = match error {
         InvokeError::Overloaded { .. }
         | InvokeError::PoolExhausted { .. }
+        | InvokeError::Retired { .. }
         | InvokeError::NotRunning { .. } => true,
         InvokeError::GuestError { .. }
         | InvokeError::NoResponse { .. }
@@ -268,6 +280,11 @@ fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Set
     let reason = error.to_string();
     if !of_host && attempt >= subscription.deliveries_max {
         return Settlement::DeadLetter { reason };
+    }
+    if matches!(error, InvokeError::Retired { .. }) {
+        // Another revision is there to take it at once.
+        let after = Duration::ZERO;
+        return Settlement::Defer { after };
     }
     let after = pause(&subscription.backoff, attempt, rand::random());
     if of_host {
@@ -288,14 +305,14 @@ fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
     longest.mul_f64(0.5 + chance / 2.0)
 }
 
-fn log_failure(component: &ComponentName, error: &InvokeError, revision: &str, work: Work) {
+fn log_failure(component: &ComponentName, error: &InvokeError, revision: RevisionId, work: Work) {
     let source = source_text(error);
     match status(error) {
         status if status.is_server_error() => {
-            tracing::warn!(%component, revision, request_id = work.id, error = %error, source, "request failed");
+            tracing::warn!(%component, %revision, request_id = work.id, error = %error, source, "request failed");
         }
         _ => {
-            tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused")
+            tracing::debug!(%component, %revision, request_id = work.id, error = %error, "request refused")
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct Launch {
     state: Scratch,
     host_config: Option<PathBuf>,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 impl Launch {
@@ -42,6 +43,7 @@ impl Launch {
             state: scratch(),
             host_config: None,
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -53,6 +55,7 @@ impl Launch {
             state: scratch(),
             host_config: None,
             environment: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -72,6 +75,12 @@ impl Launch {
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With one more argument.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -98,6 +107,7 @@ impl Launch {
             .args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--print-addresses", "--log-format", "json", "--state-dir"])
             .arg(self.state.path())
+            .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

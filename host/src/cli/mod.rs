@@ -1,13 +1,22 @@
 //! The command line: one file for each command.
 
+mod apply;
 mod build;
 mod check;
 mod doctor;
 mod inspect;
+mod operator;
+mod ps;
+mod revisions;
+mod rollback;
+mod rollouts;
 mod schema;
 mod secret;
 mod serve;
+mod swap;
 mod up;
+mod watch;
+mod watch_screen;
 
 use std::process::ExitCode;
 
@@ -27,7 +36,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    /// Runs an application and swaps in what is saved: `wharf up --watch`.
+    Dev(up::Up),
     Serve(serve::Serve),
+    Ps(ps::Ps),
+    Swap(swap::Swap),
+    Rollback(rollback::Rollback),
+    Revisions(revisions::Revisions),
+    Rollouts(rollouts::Rollouts),
+    Apply(apply::Apply),
     Build(build::Build),
     Check(check::Check),
     Inspect(inspect::Inspect),
@@ -41,7 +58,14 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(up) => up.run(),
+        Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),
+        Command::Ps(ps) => ps.run(),
+        Command::Swap(swap) => swap.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::Revisions(revisions) => revisions.run(),
+        Command::Rollouts(rollouts) => rollouts.run(),
+        Command::Apply(apply) => apply.run(),
         Command::Build(build) => build.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),

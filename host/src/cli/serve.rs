@@ -11,7 +11,7 @@ use super::up;
 use crate::config::{self, Overrides};
 use crate::manifest::defaults;
 use crate::manifest::model::{
-    Application, Artifact, Component, Grants, Limits, PathPattern, Preemption, Reuse, Route,
+    Application, Artifact, Component, Drain, Grants, Limits, PathPattern, Preemption, Reuse, Route,
 };
 use crate::name::ComponentName;
 use crate::telemetry::{LogFormat, init_logs};
@@ -75,7 +75,7 @@ impl Serve {
         }
         let print_addresses = self.print_addresses;
         let application = self.application(config.engine.memory_bytes_max)?;
-        up::serve(&application, config, print_addresses)
+        up::serve(&application, config, print_addresses, None)
     }
 
     /// The manifest that the options stand for: one component, which has every route.
@@ -105,6 +105,8 @@ impl Serve {
                 concurrent_max: self.max_instance_concurrent_reuse_count,
                 idle_timeout: defaults::REUSE_IDLE,
             },
+            health: None,
+            drain: Drain::default(),
         };
         let route = Route {
             host: None,

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
+use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::Host;
 use crate::manifest::{self, model::Application};
@@ -35,6 +36,9 @@ pub struct Up {
     /// Do not build components, even if their sources are newer than their artifacts.
     #[arg(long)]
     no_build: bool,
+    /// Build what is saved and swap it in. A saved manifest is applied.
+    #[arg(long, conflicts_with = "no_build")]
+    watch: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -60,6 +64,14 @@ pub struct Options {
 }
 
 impl Up {
+    /// The same with `--watch`.
+    pub fn watching(self) -> Self {
+        Self {
+            watch: true,
+            ..self
+        }
+    }
+
     /// Serves until it is told to stop.
     ///
     /// # Errors
@@ -84,7 +96,12 @@ impl Up {
             file.exists().then_some(file)
         });
         let config = config::load(file.as_deref(), overrides)?;
-        serve(&loaded.application, config, self.options.print_addresses)
+        let application = loaded.application;
+        let watch = self.watch.then(|| Watch {
+            manifest: self.manifest,
+            application: application.clone(),
+        });
+        serve(&application, config, self.options.print_addresses, watch)
     }
 }
 
@@ -96,15 +113,16 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT.
+/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
 /// The host does not start.
-pub fn serve(
+pub(super) fn serve(
     application: &Application,
     config: HostConfig,
     print_addresses: bool,
+    watch: Option<Watch>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
@@ -134,6 +152,9 @@ pub fn serve(
             admin = %format_args!("http://{}/", addresses.admin),
             "listening"
         );
+        if let Some(watch) = watch {
+            watch.start(host.rollouts(), stop.clone())?;
+        }
         host.serve(stop).await;
         Ok(())
     });

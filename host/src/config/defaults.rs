@@ -39,6 +39,10 @@ pub const MEMORY_BYTES_CEILING: usize = 4 << 30;
 /// A page of linear memory, by which it grows (WebAssembly core specification, section 2.5.4).
 pub const PAGE_BYTES: usize = 64 << 10;
 
+/// Revisions of each component that are kept: further back than anybody rolls, and with the 10 MB of
+/// a large component and as much compiled code some 200 MB for each.
+pub const REVISIONS_KEPT: usize = 10;
+
 /// Threads for deliveries and other background work: one for each core.
 pub fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

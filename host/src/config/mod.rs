@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::{At, Located, Report, SPAN_MIN, Text, schema_of, text_of};
 pub use crate::document::{Problem, Problems};
-use model::{EngineConfig, HostConfig, HttpListener};
+use model::{EngineConfig, HostConfig, HttpListener, RolloutConfig};
 
 /// What the command line says, which takes precedence over the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +85,7 @@ fn host_config(
         admin_listen,
         shutdown_grace: report.span(grace, SPAN_MIN, defaults::SHUTDOWN_GRACE),
         engine: engine(raw, report),
+        rollout: rollout(raw, report),
     })
 }
 
@@ -151,5 +152,15 @@ fn engine(raw: &raw::HostConfig, report: &mut Report) -> EngineConfig {
         instances_max: report.count(instances, defaults::INSTANCES_MAX),
         memory_bytes_max: memory_bytes_max.next_multiple_of(defaults::PAGE_BYTES),
         worker_threads: report.count(workers, defaults::worker_threads()),
+    }
+}
+
+fn rollout(raw: &raw::HostConfig, report: &mut Report) -> RolloutConfig {
+    let raw = raw.rollout.as_ref().map(|rollout| &rollout.value);
+    let header = raw.and_then(|rollout| rollout.revision_header.as_ref());
+    let kept = raw.and_then(|rollout| rollout.revisions_kept.as_ref());
+    RolloutConfig {
+        revision_header: header.map(|header| header.value.0.clone()),
+        revisions_kept: report.count(kept, defaults::REVISIONS_KEPT),
     }
 }

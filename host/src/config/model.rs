@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 /// Where and how a host runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostConfig {
@@ -19,6 +21,8 @@ pub struct HostConfig {
     pub shutdown_grace: Duration,
     /// Bounds of the pooling allocator, shared by all components.
     pub engine: EngineConfig,
+    /// How revisions are kept and pinned.
+    pub rollout: RolloutConfig,
 }
 
 /// The public HTTP listener.
@@ -42,4 +46,14 @@ pub struct EngineConfig {
     pub memory_bytes_max: usize,
     /// Threads for deliveries and other background work.
     pub worker_threads: usize,
+}
+
+/// How revisions are kept and pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutConfig {
+    /// The request header that names the revision which is to serve a request. Where there is none,
+    /// requests cannot choose.
+    pub revision_header: Option<HeaderName>,
+    /// Revisions of each component that can be rolled back to, the current one counted; at least 1.
+    pub revisions_kept: usize,
 }

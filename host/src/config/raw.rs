@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 
+use http::HeaderName;
+use http::header;
+
 use crate::document::{Size, Span, Text, TextForm, Wrong, raw_table};
 
 raw_table! {
@@ -21,6 +24,8 @@ raw_table! {
             shutdown: Shutdown,
             /// Bounds that all components share.
             engine: Engine,
+            /// Revisions of components.
+            rollout: Rollout,
         }
     }
 }
@@ -74,6 +79,52 @@ raw_table! {
             memory: Size,
             /// Threads for deliveries and other background work. Default: one for each core.
             worker_threads: u64,
+        }
+    }
+}
+
+raw_table! {
+    /// Revisions of components.
+    pub struct Rollout {
+        required {}
+        optional {
+            /// The request header, such as "wharf-revision", by which a request names the revision
+            /// that is to serve it. Where left out, requests cannot choose.
+            revision_header: Text<HeaderName>,
+            /// Revisions of each component that can be rolled back to, the current one counted.
+            /// Default 10.
+            revisions_kept: u64,
+        }
+    }
+}
+
+/// Headers that shape a message and its connection (RFC 9110, sections 6.6, 7.2, 7.6.1 and 8.6;
+/// RFC 9112, section 6.1): every request has a use for them already.
+const TAKEN_HEADERS: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+impl TextForm for HeaderName {
+    const NAME: &'static str = "header name";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let fix = "write a name of your own, such as \"wharf-revision\"";
+        match text.parse::<Self>() {
+            Ok(name) if TAKEN_HEADERS.contains(&name) => {
+                let what = format!("{text:?} has a meaning in HTTP");
+                Err(Wrong::new(what, fix))
+            }
+            Ok(name) => Ok(name),
+            Err(_) => {
+                let what = format!("{text:?} is not a {}", <Self as TextForm>::NAME);
+                Err(Wrong::new(what, fix))
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ fn the_local_configuration_says_what_the_defaults_are() {
     assert_eq!(defaults.admin_listen.to_string(), "127.0.0.1:9090");
     assert_eq!(defaults.shutdown_grace, Duration::from_secs(30));
     assert!(defaults.engine.worker_threads >= 1);
+    assert_eq!(defaults.rollout.revision_header, None);
+    assert_eq!(defaults.rollout.revisions_kept, 10);
 }
 
 #[test]
@@ -36,6 +38,7 @@ fn every_key_is_resolved() {
         admin.listen = "127.0.0.1:81"
         shutdown.grace = "1m"
         engine = { instances = 5, memory = "100KiB", worker_threads = 3 }
+        rollout = { revision_header = "Wharf-Revision", revisions_kept = 2 }
         "#,
     );
     let expected = HostConfig {
@@ -52,6 +55,10 @@ fn every_key_is_resolved() {
             instances_max: 5,
             memory_bytes_max: 128 << 10,
             worker_threads: 3,
+        },
+        rollout: RolloutConfig {
+            revision_header: Some(http::HeaderName::from_static("wharf-revision")),
+            revisions_kept: 2,
         },
     };
     assert_eq!(config, expected);
@@ -85,6 +92,9 @@ grace = "0s"
 instances = 0
 memory = "5GiB"
 worker_threads = -1
+[rollout]
+revision_header = "Host"
+revisions_kept = 0
 [redis]
 "#,
     );
@@ -104,9 +114,22 @@ host.toml:10: engine.memory: is more than a component can address
     fix: write "4GiB" at most
 host.toml:11: engine.worker_threads: -1 is out of range
     fix: write a number from 0 up
-host.toml:12: redis: unknown key
-    fix: use one of: state_dir, http, admin, shutdown, engine"#;
+host.toml:13: rollout.revision_header: "Host" has a meaning in HTTP
+    fix: write a name of your own, such as "wharf-revision"
+host.toml:14: rollout.revisions_kept: must be at least 1
+    fix: write 1 or more, or leave it out
+host.toml:15: redis: unknown key
+    fix: use one of: state_dir, http, admin, shutdown, engine, rollout"#;
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_revision_header_must_be_a_header() {
+    let found = problems("rollout.revision_header = \"a b\"");
+    assert!(
+        found.contains("rollout.revision_header: \"a b\" is not a header name"),
+        "{found}"
+    );
 }
 
 #[test]

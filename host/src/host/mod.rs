@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::Admin;
+use crate::admin::token::{Token, TokenError};
+use crate::admin::{self, Admin};
 use crate::capability::blobs::{BlobError, Blobs};
 use crate::capability::embedded::{Embedded, EmbeddedError};
 use crate::capability::keyvalue::EmbeddedKeyValue;
@@ -27,6 +28,7 @@ use crate::config::model::HostConfig;
 use crate::dispatch::Dispatch;
 use crate::manifest::model::Application;
 use crate::revision::{Registry, Revision};
+use crate::rollout::Rollouts;
 use crate::routing::Router;
 use crate::runtime::{Backends, CompileError};
 use crate::telemetry::Metrics;
@@ -68,6 +70,9 @@ pub enum StartError {
     /// Components that cannot be loaded, all of them.
     #[error("{}", load::lines(.0))]
     Components(Vec<ComponentProblem>),
+    /// Operators could not command it.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// A thread pool cannot be started.
     #[error("the threads for background work cannot be started")]
     Threads(#[source] std::io::Error),
@@ -151,10 +156,11 @@ impl Host {
             config.http.clone(),
         );
         let observed = consumers.clone();
-        let admin = Admin::new(
+        let address = admin_listener.local_addr().map_err(StartError::State)?;
+        let admin = Admin::new(admin::Sources {
             metrics,
-            Box::new(move || store.failure().map(ToString::to_string)),
-            Box::new(move || {
+            fault: Box::new(move || store.failure().map(ToString::to_string)),
+            observe: Box::new(move || {
                 let observed = observed.clone();
                 Box::pin(async move {
                     for consumer in &observed {
@@ -162,7 +168,11 @@ impl Host {
                     }
                 })
             }),
-        );
+            rollouts: Arc::new(crate::rollout::Rollouts {}),
+            token: Token::open(&config.state_dir)?,
+            address,
+        });
+        admin::address::write(&config.state_dir, address).map_err(StartError::State)?;
         Ok(Self {
             http,
             admin_listener,
@@ -181,6 +191,11 @@ impl Host {
             http: self.http.local_addr()?,
             admin: self.admin_listener.local_addr()?,
         })
+    }
+
+    /// Its rollouts.
+    pub fn rollouts(&self) -> Arc<Rollouts> {
+        todo!()
     }
 
     /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not

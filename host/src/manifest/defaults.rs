@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Backoff, Limits, Preemption, Reuse};
+use super::model::{Backoff, Drain, Limits, Preemption, Reuse};
 
 /// Linear memory of one instance. The media application's components stay below it, and a pool
 /// of a thousand such instances still fits the address space of small machines.
@@ -37,6 +37,14 @@ pub const REUSE_CONCURRENT_MAX: u32 = 16;
 /// How long an idle instance is kept: covers the gaps of steady traffic, and gives memory back
 /// soon after it ends.
 pub const REUSE_IDLE: Duration = Duration::from_secs(1);
+
+/// How long requests may go on in a revision that was replaced: as long as [`DEADLINE`] gives them
+/// to begin their answer. Longer responses say so.
+pub const DRAIN_REQUESTS: Duration = Duration::from_secs(30);
+
+/// How long deliveries may go on in a revision that was replaced: as long as
+/// [`SUBSCRIPTION_DEADLINE`] gives them.
+pub const DRAIN_DELIVERIES: Duration = SUBSCRIPTION_DEADLINE;
 
 /// Deliveries in progress at once. A handler that mostly waits gains from a few; a handler that
 /// computes does not take the whole machine.
@@ -88,6 +96,15 @@ impl Default for Reuse {
             requests_max: None,
             concurrent_max: REUSE_CONCURRENT_MAX,
             idle_timeout: REUSE_IDLE,
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            requests: DRAIN_REQUESTS,
+            deliveries: DRAIN_DELIVERIES,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use schemars::{Schema, json_schema};
 
-use super::model::{Access, Generate, Preemption};
+use super::model::{Access, Generate, Health, Preemption};
 use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use crate::name::{
     ComponentName, ContainerName, Digest, NameError, SecretName, StoreLabel, Subject,
@@ -140,6 +140,31 @@ impl TextForm for Method {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": "^[A-Z-]+$" })
+    }
+}
+
+impl TextForm for Health {
+    const NAME: &'static str = "health request";
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let fix = "write a method and a path, such as \"GET /healthz\"";
+        let wrong = || Wrong::new(format!("{text:?} is not a {}", Self::NAME), fix);
+        let (method, path) = text.split_once(' ').ok_or_else(wrong)?;
+        let Method(method) = Method::parse(method)?;
+        // CONNECT names a host where others have a path (RFC 9110, section 9.3.6), and a fragment
+        // stays with the client (RFC 3986, section 3.5).
+        let origin_form = method != "CONNECT" && path.starts_with('/') && !path.contains('#');
+        if !origin_form || path.parse::<http::uri::PathAndQuery>().is_err() {
+            return Err(wrong());
+        }
+        Ok(Self {
+            method,
+            path: path.to_owned(),
+        })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^[A-Z-]+ /[^#\s]*$" })
     }
 }
 

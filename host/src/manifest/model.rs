@@ -1,10 +1,14 @@
 //! The application model: what runs. Every value in it is valid.
 //!
-//! All manifest formats become this one; nothing downstream knows which format it was.
+//! All manifest formats become this one; nothing downstream knows which format it was. A component's
+//! part of it is what the rollout log keeps of a revision: a setting that such a record lacks, since
+//! it is younger than the record, has its default.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
 
@@ -24,50 +28,72 @@ pub struct Application {
 }
 
 /// A named service of the application.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Component {
     /// Its name within the application.
     pub name: ComponentName,
     /// Where its bytes are.
     pub artifact: Artifact,
     /// How they are made, where the manifest says so.
+    #[serde(default)]
     pub build: Option<Build>,
     /// What it may use beyond computing.
+    #[serde(default)]
     pub grants: Grants,
     /// Environment variables; also what `wasi:config` answers.
+    #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// Environment variables whose values come from the host configuration's provider.
+    #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
     /// What it may consume.
+    #[serde(default)]
     pub limits: Limits,
     /// Where its deadline is checked.
+    #[serde(default)]
     pub preemption: Preemption,
     /// How far instances are shared by requests.
+    #[serde(default)]
     pub reuse: Reuse,
+    /// The request that a new revision must answer before it gets work.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// How long an earlier revision may take to finish what it accepted.
+    #[serde(default)]
+    pub drain: Drain,
 }
 
 /// Where a component's bytes are, and what they must be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Resolved against the manifest's directory.
+    #[serde(serialize_with = "path_for_people")]
     pub path: PathBuf,
     /// The digest that the bytes must have, where the manifest pins it.
     pub sha256: Option<Digest>,
 }
 
 /// How a component is built from source.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Build {
     /// A shell command.
     pub command: String,
     /// Where it runs; resolved against the manifest's directory.
+    #[serde(serialize_with = "path_for_people")]
     pub workdir: PathBuf,
     /// It compiles C for wasm, so clang and a WASI sysroot must be there.
     pub c_toolchain: bool,
 }
 
+/// Writes a path that is kept to be shown, not to be opened, so that one that is not Unicode can be
+/// kept as well.
+fn path_for_people<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
 /// What a component may use beyond computing. Nothing is granted by default.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Grants {
     /// Key-value labels. `default` is the component's own; any other is shared with whom it is
     /// granted to.
@@ -81,7 +107,8 @@ pub struct Grants {
 }
 
 /// How a blob container may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Objects may be read and listed.
     Read,
@@ -90,7 +117,7 @@ pub enum Access {
 }
 
 /// One place that outbound HTTP may go to, such as `https://api.example.com:8443`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboundHost {
     /// `http` or `https`.
     pub scheme: Scheme,
@@ -101,7 +128,8 @@ pub struct OutboundHost {
 }
 
 /// The schemes of outbound HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scheme {
     /// Cleartext.
     Http,
@@ -110,7 +138,8 @@ pub enum Scheme {
 }
 
 /// A host, or all hosts below a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostPattern {
     /// Exactly this host, lower-case.
     Exact(String),
@@ -121,7 +150,7 @@ pub enum HostPattern {
 }
 
 /// A secret's source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// What the host configuration's provider knows it as.
     pub name: SecretName,
@@ -130,14 +159,16 @@ pub struct Secret {
 }
 
 /// The secrets that a host can make by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Generate {
     /// A key ring of 256-bit HMAC keys, newest first: `kid:base64url[,kid:base64url...]`.
     HmacSha256,
 }
 
 /// What a component may consume.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Linear memory of one instance, in bytes.
     pub memory_bytes_max: usize,
@@ -156,7 +187,8 @@ pub struct Limits {
 }
 
 /// Where a component's deadline is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Preemption {
     /// At every loop and call, so that nothing can run past it.
     Epoch,
@@ -166,7 +198,8 @@ pub enum Preemption {
 }
 
 /// How far instances are shared by requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Reuse {
     /// Requests that one instance serves; 1 is a fresh instance for each. `None` chooses by what
     /// the component exports: 1 for 0.2, 128 for 0.3.
@@ -175,6 +208,25 @@ pub struct Reuse {
     pub concurrent_max: u32,
     /// How long an idle instance is kept for the next request.
     pub idle_timeout: Duration,
+}
+
+/// A request that a component answers with a status below 400 when it can work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The method, upper-case.
+    pub method: String,
+    /// The path, and the query if there is one; begins with a slash.
+    pub path: String,
+}
+
+/// How long a revision that is no longer current may take to finish what it accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drain {
+    /// For requests.
+    pub requests: Duration,
+    /// For deliveries.
+    pub deliveries: Duration,
 }
 
 /// What binds HTTP requests to a component.

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::forms::{ApplicationName, EnvironmentName, HostName, Method};
-use super::model::{Access, Generate, OutboundHost, PathPattern, Preemption};
+use super::model::{Access, Generate, Health, OutboundHost, PathPattern, Preemption};
 use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
@@ -68,6 +68,11 @@ raw_table! {
             preemption: Text<Preemption>,
             /// How far its instances are shared by requests.
             reuse: Reuse,
+            /// The request, such as "GET /healthz", that a new revision must answer with a status
+            /// below 400 before it gets work. It needs no route. None where left out.
+            health: Text<Health>,
+            /// How long a revision that was replaced may take to finish what it accepted.
+            drain: Drain,
         }
     }
 }
@@ -185,6 +190,19 @@ raw_table! {
             concurrent: u64,
             /// How long an idle instance is kept for the next request. Default 1s.
             idle: Span,
+        }
+    }
+}
+
+raw_table! {
+    /// How long a revision that was replaced may take to finish what it accepted.
+    pub struct Drain {
+        required {}
+        optional {
+            /// For requests. Default 30s.
+            requests: Span,
+            /// For deliveries. Default 10m.
+            deliveries: Span,
         }
     }
 }

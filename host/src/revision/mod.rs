@@ -1,28 +1,33 @@
 //! Revisions and leases: which code is current, and who still works on what was.
 //!
 //! ```text
-//! switch: current pointer -> new revision (one atomic swap)
-//! lease:  current pointer -> revision, counted until dropped
-//! drain:  old revision -> no leases left
+//! switch: traffic pointer -> active revision [+ candidate with its share]   (one atomic swap)
+//! lease:  traffic pointer -> revision, counted until dropped
+//! drain:  old revision -> no leases left -> retired
 //! ```
 //!
 //! Both traffic flows, and calls between components, take a lease for as long as an instance works
 //! for them. Nothing else decides which revision serves.
 
+mod slot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::name::ComponentName;
-use crate::runtime::Loaded;
+use crate::name::{ComponentName, RevisionId};
+use crate::runtime::{Loaded, Work, WorkKind};
+use slot::Slot;
+pub use slot::Traffic;
 
 /// One artifact plus its configuration, ready to work. It never changes.
 pub struct Revision {
     loaded: Loaded,
-    leases: AtomicUsize,
+    requests: AtomicUsize,
+    deliveries: AtomicUsize,
     released: Notify,
 }
 
@@ -31,9 +36,15 @@ impl Revision {
     pub fn new(loaded: Loaded) -> Arc<Self> {
         Arc::new(Self {
             loaded,
-            leases: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            deliveries: AtomicUsize::new(0),
             released: Notify::new(),
         })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> RevisionId {
+        self.loaded.instances.context().revision
     }
 
     /// What it runs.
@@ -41,17 +52,31 @@ impl Revision {
         &self.loaded
     }
 
-    /// Pieces of work that it has accepted and not finished.
-    pub fn leases(&self) -> usize {
-        self.leases.load(Ordering::SeqCst)
+    /// Pieces of work of one kind that it has accepted and not finished.
+    pub fn leases(&self, kind: WorkKind) -> usize {
+        self.count(kind).load(Ordering::SeqCst)
     }
 
-    /// Waits until it owes no work. Call it after it was switched away from: a current revision is
-    /// leased again at any time.
-    pub async fn drained(&self) {
+    fn count(&self, kind: WorkKind) -> &AtomicUsize {
+        match kind {
+            WorkKind::Request => &self.requests,
+            WorkKind::Delivery => &self.deliveries,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.leases(WorkKind::Request) == 0 && self.leases(WorkKind::Delivery) == 0
+    }
+
+    /// Waits until it owes no work of this kind. Call it after it was switched away from: what is
+    /// current is leased again at any time.
+    pub async fn drained(&self, kind: WorkKind) {
         loop {
             let released = self.released.notified();
-            if self.leases() == 0 {
+            tokio::pin!(released);
+            // Registered before the count is read, so that no release is missed.
+            released.as_mut().enable();
+            if self.leases(kind) == 0 {
                 return;
             }
             released.await;
@@ -60,77 +85,111 @@ impl Revision {
 }
 
 /// One piece of accepted work on a revision.
-pub struct Lease(Arc<Revision>);
+pub struct Lease {
+    revision: Arc<Revision>,
+    kind: WorkKind,
+}
 
 impl Lease {
-    fn on(revision: Arc<Revision>) -> Self {
-        revision.leases.fetch_add(1, Ordering::SeqCst);
-        Self(revision)
+    fn on(revision: Arc<Revision>, kind: WorkKind) -> Self {
+        revision.count(kind).fetch_add(1, Ordering::SeqCst);
+        Self { revision, kind }
     }
 
     /// The revision.
     pub fn revision(&self) -> &Arc<Revision> {
-        &self.0
+        &self.revision
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.leases.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.released.notify_waiters();
+        let before = self
+            .revision
+            .count(self.kind)
+            .fetch_sub(1, Ordering::SeqCst);
+        if before == 1 {
+            self.revision.released.notify_waiters();
         }
     }
 }
 
-/// The current revision of each component.
+/// The revisions of each component.
+#[derive(Default)]
 pub struct Registry {
-    components: BTreeMap<ComponentName, ArcSwapOption<Revision>>,
+    slots: ArcSwap<BTreeMap<ComponentName, Arc<Slot>>>,
 }
 
 impl Registry {
-    /// A registry of these components, none of which has a revision yet.
-    pub fn new(components: impl IntoIterator<Item = ComponentName>) -> Self {
-        let empty = |name| (name, ArcSwapOption::empty());
-        Self {
-            components: components.into_iter().map(empty).collect(),
+    /// Leases the component's revision for `work`: the one that it is pinned to, else the active one
+    /// or the candidate. `None` when there is no such component, or it has no revision: before it
+    /// starts, and once it is shut down.
+    pub fn lease(&self, component: &str, work: Work) -> Option<Lease> {
+        self.slots.load().get(component)?.lease(work)
+    }
+
+    /// What new work of the component goes to.
+    pub fn traffic(&self, component: &ComponentName) -> Option<Arc<Traffic>> {
+        self.slots.load().get(component.as_str())?.traffic()
+    }
+
+    /// Sends all later work of the component where `traffic` says, or nowhere. A component that is
+    /// not there is added. The earlier revisions go on living until they are retired.
+    pub fn switch(&self, component: &ComponentName, traffic: Option<Traffic>) {
+        let slot = self.slots.load().get(component.as_str()).cloned();
+        let slot = slot.unwrap_or_else(|| self.add(component));
+        slot.switch(traffic);
+    }
+
+    fn add(&self, component: &ComponentName) -> Arc<Slot> {
+        let added = Arc::new(Slot::default());
+        self.slots.rcu(|slots| {
+            let mut slots = BTreeMap::clone(slots);
+            slots
+                .entry(component.clone())
+                .or_insert_with(|| added.clone());
+            slots
+        });
+        self.slots.load()[component.as_str()].clone()
+    }
+
+    /// Takes a component out. Its revisions are drained and retired by whoever holds them.
+    pub fn remove(&self, component: &ComponentName) {
+        self.slots.rcu(|slots| {
+            let mut slots = BTreeMap::clone(slots);
+            slots.remove(component.as_str());
+            slots
+        });
+    }
+
+    /// Forgets a drained revision: from here on not even work that is pinned to it finds it. False
+    /// when it has work again, which only a pin can give it.
+    pub fn retire(&self, component: &ComponentName, revision: &Arc<Revision>) -> bool {
+        match self.slots.load().get(component.as_str()) {
+            Some(slot) => slot.retire(revision),
+            None => revision.is_idle(),
         }
     }
 
-    /// Leases the component's current revision. `None` when there is no such component, or it has no
-    /// revision: before it starts, and once it is shut down.
-    pub fn lease(&self, component: &str) -> Option<Lease> {
-        let slot = self.components.get(component)?;
-        loop {
-            let current = slot.load_full()?;
-            let lease = Lease::on(current);
-            // A switch between the two steps may have found the revision drained already.
-            let now = slot.load();
-            if now
-                .as_ref()
-                .is_some_and(|now| Arc::ptr_eq(now, lease.revision()))
-            {
-                return Some(lease);
-            }
-        }
+    /// The revisions of a component that live, in the order in which they came.
+    pub fn living(&self, component: &ComponentName) -> Vec<Arc<Revision>> {
+        let slots = self.slots.load();
+        slots
+            .get(component.as_str())
+            .map(|slot| slot.living())
+            .unwrap_or_default()
     }
 
-    /// Makes `revision` current, or none. All later leases are on it; the earlier revision is given
-    /// back, to be drained..
-    pub fn switch(
-        &self,
-        component: &ComponentName,
-        revision: Option<Arc<Revision>>,
-    ) -> Option<Arc<Revision>> {
-        self.components.get(component)?.swap(revision)
+    /// Whether any component has this revision.
+    pub fn is_living(&self, revision: RevisionId) -> bool {
+        let slots = self.slots.load();
+        slots
+            .values()
+            .any(|slot| slot.living().iter().any(|living| living.id() == revision))
     }
 
     /// The components' names.
-    pub fn components(&self) -> impl Iterator<Item = &ComponentName> {
-        self.components.keys()
-    }
-
-    /// Whether every component has a revision.
-    pub fn is_complete(&self) -> bool {
-        self.components.values().all(|slot| slot.load().is_some())
+    pub fn components(&self) -> Vec<ComponentName> {
+        self.slots.load().keys().cloned().collect()
     }
 }

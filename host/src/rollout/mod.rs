@@ -2,6 +2,7 @@
 
 mod error;
 pub mod model;
+pub mod store;
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use futures::stream::BoxStream;
 
 pub use error::RolloutError;
 use model::{
-    ApplyPlan, ApplyRequest, ComponentStatus, Plan, RevisionSummary, RollbackRequest, Rollout,
-    RolloutEvent, StoredArtifact, SwapRequest,
+    ApplyPlan, ApplyRequest, Cause, ComponentStatus, Plan, RevisionSummary, RollbackRequest,
+    Rollout, RolloutEvent, StoredArtifact, SwapRequest,
 };
 
 use crate::name::{ComponentName, Digest, RolloutId};
@@ -57,6 +58,16 @@ impl Rollouts {
         request: SwapRequest,
     ) -> Result<Rollout, RolloutError> {
         todo!("{component} {request:?}")
+    }
+
+    /// The same for another cause than an operator's.
+    pub async fn swap_for(
+        self: &Arc<Self>,
+        cause: Cause,
+        component: &ComponentName,
+        request: SwapRequest,
+    ) -> Result<Rollout, RolloutError> {
+        todo!("{cause:?} {component} {request:?}")
     }
 
     /// Begins a rollback, or queues it.

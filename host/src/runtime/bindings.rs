@@ -98,3 +98,19 @@ pub mod messaging {
         require_store_data_send: true,
     });
 }
+
+/// `wharf:lifecycle@0.1.0`: what a component may export to take part in its own replacement.
+pub mod lifecycle {
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/lifecycle",
+        inline: "
+            package wharf:host;
+            world migrating {
+                export wharf:lifecycle/migration@0.1.0;
+            }
+        ",
+        world: "wharf:host/migrating",
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}

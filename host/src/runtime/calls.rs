@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{LinkerInstance, Val};
@@ -121,7 +122,7 @@ impl Pinned {
     async fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
         match &self.held {
             Some(callee) => Ok(callee.clone()),
-            None => Ok(self.peers.callee(&target.component).await?),
+            None => Ok(self.peers.callee(&target.component, self.work).await?),
         }
     }
 }
@@ -165,6 +166,26 @@ async fn call(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    let context = callee.instances.context();
+    let began = Instant::now();
+    let called = tokio::select! {
+        biased;
+        called = call_instance(callee, work, target, params, results) => called,
+        () = context.over.of(work.kind).cancelled() => Err(InvokeError::Retired {
+            component: target.component.clone(),
+        }),
+    };
+    context.stats.ended(called.is_err(), began.elapsed());
+    Ok(called?)
+}
+
+async fn call_instance(
+    callee: &Callee,
+    work: Work,
+    target: &Target,
+    params: &[Val],
+    results: &mut [Val],
+) -> Result<(), InvokeError> {
     let mut instance = callee.instances.take(work).await?;
     let function = instance
         .function(target.link, &target.interface, &target.function)
@@ -180,6 +201,6 @@ async fn call(
             callee.instances.give_back(instance);
             Ok(())
         }
-        Err(source) => Err(InvokeError::of_call(&instance.store, source).into()),
+        Err(source) => Err(InvokeError::of_call(&instance.store, source)),
     }
 }

@@ -104,6 +104,12 @@ pub enum InvokeError {
         /// The limit.
         depth_max: u8,
     },
+    /// The work's revision was replaced, and the work did not end within the limit of its drain.
+    #[error("component {component} was replaced, and this work did not finish in time")]
+    Retired {
+        /// Who.
+        component: ComponentName,
+    },
     /// No such component, or it is shut down.
     #[error("component {component} is not running")]
     NotRunning {
@@ -144,7 +150,9 @@ impl InvokeError {
     pub(super) fn of_call(store: &Store<InstanceState>, source: wasmtime::Error) -> Self {
         let source = match source.downcast::<Self>() {
             Ok(error @ (Self::Overloaded { .. } | Self::PoolExhausted { .. })) => return error,
-            Ok(error @ (Self::NotRunning { .. } | Self::TooDeep { .. })) => return error,
+            Ok(error @ (Self::NotRunning { .. } | Self::TooDeep { .. } | Self::Retired { .. })) => {
+                return error;
+            }
             Ok(error) => error.into(),
             Err(source) => source,
         };
@@ -153,7 +161,7 @@ impl InvokeError {
         if source.is::<PoolConcurrencyLimitError>() {
             return Self::PoolExhausted { component, source };
         }
-        state.context.metrics.traps.inc();
+        state.context.trapped();
         Self::Trap {
             component,
             memory_refused: state.limiter.refused(),

@@ -92,7 +92,7 @@ impl Lines {
     fn emit(&self, line: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(line);
         let component = &self.context.component;
-        let revision = self.context.digest.short();
+        let revision = self.context.revision;
         let request_id = self.work_id;
         match self.source {
             Source::Stdout => {

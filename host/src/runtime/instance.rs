@@ -203,7 +203,7 @@ impl Instances {
                 Err(if source.is::<PoolConcurrencyLimitError>() {
                     InvokeError::PoolExhausted { component, source }
                 } else {
-                    self.context.metrics.traps.inc();
+                    self.context.trapped();
                     InvokeError::Instantiate { component, source }
                 })
             }

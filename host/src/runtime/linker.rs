@@ -108,6 +108,8 @@ pub fn host_linker(engine: &Engine, concurrent: bool) -> wasmtime::Result<Linker
 
 /// Adds the typed calls that `component` imports from others, and checks every other import.
 ///
+/// Answers the imports that other components serve, with who does.
+///
 /// # Errors
 ///
 /// The outer error is the engine's. The inner one lists all imports that cannot be satisfied.
@@ -118,9 +120,10 @@ pub fn link_imports(
     grants: &Grants,
     exports: &Exports,
     concurrent: bool,
-) -> wasmtime::Result<Result<(), Vec<ImportProblem>>> {
+) -> wasmtime::Result<Result<Vec<(String, ComponentName)>, Vec<ImportProblem>>> {
     let engine = component.engine().clone();
     let mut problems = Vec::new();
+    let mut calls = Vec::new();
     for (import, item) in component.component_type().imports(&engine) {
         let reason = match refusal(import, name, grants) {
             Refusal::None => continue,
@@ -129,6 +132,7 @@ pub fn link_imports(
                 ComponentItem::ComponentInstance(wanted) => {
                     let found = match exports.find(import, name) {
                         Ok(export) => {
+                            calls.push((import.to_owned(), export.owner.clone()));
                             link_call(linker, &engine, import, &wanted, export, concurrent)?
                         }
                         Err(reason) => Err(reason),
@@ -147,10 +151,43 @@ pub fn link_imports(
         });
     }
     Ok(if problems.is_empty() {
-        Ok(())
+        Ok(calls)
     } else {
         Err(problems)
     })
+}
+
+/// Which of `caller`'s imports `callee` does not export in the same form.
+pub fn missing_in<'a>(
+    caller: &Component,
+    imports: impl Iterator<Item = &'a str>,
+    callee: &Component,
+) -> Vec<ImportProblem> {
+    let mut exports = Exports::default();
+    let owner: ComponentName = "candidate".parse().expect("a valid name");
+    exports.add(&owner, callee);
+    let engine = caller.engine();
+    let world = caller.component_type();
+    let mut problems = Vec::new();
+    for import in imports {
+        let wanted = world.get_import(engine, import);
+        let Some(ComponentItem::ComponentInstance(wanted)) = wanted.map(|item| item.ty) else {
+            continue;
+        };
+        let mut serving = exports.0.iter();
+        let reason = match serving.find(|export| interfaces::serves(&export.interface, import)) {
+            None => "it is not exported any more".to_owned(),
+            Some(export) => match differences(engine, &wanted, export) {
+                differences if differences.is_empty() => continue,
+                differences => differences.join("; "),
+            },
+        };
+        problems.push(ImportProblem {
+            import: import.to_owned(),
+            reason,
+        });
+    }
+    problems
 }
 
 /// Links one imported interface to the component that exports it. The inner error says why not.

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
+use super::bindings::lifecycle::MigratingIndices;
 use super::bindings::messaging::MessagesIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
@@ -16,8 +17,10 @@ use super::http::{HttpExport, concurrent, sync};
 use super::instance::Instances;
 use super::linker::{self, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
+use super::migration::Migration;
 use super::shape::shape;
-use super::state::{Context, InstanceState};
+use super::error::InvokeError;
+use super::state::{Context, InstanceState, Work};
 use crate::manifest::model as manifest;
 use crate::name::{ComponentName, Digest};
 
@@ -142,16 +145,76 @@ impl Compiled {
     pub fn add_exports(&self, owner: &ComponentName, exports: &mut Exports) {
         exports.add(owner, &self.component);
     }
+
+    /// What it imports and exports.
+    pub fn world(&self) -> World {
+        World(self.component.clone())
+    }
 }
+
+/// What a component imports and exports, type by type.
+#[derive(Clone)]
+pub struct World(Component);
 
 /// A component that is ready to work.
 pub struct Loaded {
+    component: Component,
+    /// Its imports that other components serve, with who does.
+    calls: Vec<(String, ComponentName)>,
     /// Its instances.
     pub instances: Arc<Instances>,
     /// How it serves HTTP, if it does.
     pub http: Option<HttpExport>,
     /// How it handles messages, if it does.
     pub messages: Option<MessageHandler>,
+    /// Its migration hook, if it has one.
+    pub migration: Option<Migration>,
+}
+
+impl Loaded {
+    /// Adds what it exports for other components.
+    pub fn add_exports(&self, exports: &mut Exports) {
+        exports.add(&self.instances.context().component, &self.component);
+    }
+
+    /// What it imports from the component `callee`, and an artifact of that component with the world
+    /// `world` does not export in the same form.
+    pub fn missing_in(&self, callee: &ComponentName, world: &World) -> Vec<ImportProblem> {
+        let imports = self.calls.iter().filter(|(_, owner)| owner == callee);
+        let imports = imports.map(|(import, _)| import.as_str());
+        linker::missing_in(&self.component, imports, &world.0)
+    }
+
+    /// The components that it calls.
+    pub fn callees(&self) -> impl Iterator<Item = &ComponentName> {
+        self.calls.iter().map(|(_, owner)| owner)
+    }
+
+    /// What it imports and exports.
+    pub fn world(&self) -> World {
+        World(self.component.clone())
+    }
+
+    /// Makes an instance within the component's limits and gives it back, so that a component that
+    /// cannot be instantiated is known before it gets any work.
+    ///
+    /// # Errors
+    ///
+    /// [`InvokeError::Instantiate`], [`InvokeError::PoolExhausted`] or [`InvokeError::Deadline`].
+    pub async fn prewarm(&self, work: Work) -> Result<(), InvokeError> {
+        let instances = self.instances.clone();
+        let component = instances.context().component.clone();
+        let deadline = instances.context().limits.deadline;
+        let made = self.instances.spawn(async move {
+            let made = tokio::time::timeout(deadline, instances.take(work)).await;
+            made.map(|made| made.map(|instance| instances.give_back(instance)))
+        });
+        match made.await {
+            Ok(Ok(made)) => made,
+            Ok(Err(_)) => Err(InvokeError::Deadline { component, deadline }),
+            Err(_) => Err(InvokeError::Panic { component }),
+        }
+    }
 }
 
 /// Compiles and links components.
@@ -238,7 +301,7 @@ impl Runtime {
         let engine_error = |source| engine_error(&name, source);
         let component = &compiled.component;
         let mut linker = self.host_linker(compiled.kind).map_err(engine_error)?;
-        linker::link_imports(
+        let calls = linker::link_imports(
             &mut linker,
             component,
             &name,
@@ -252,7 +315,15 @@ impl Runtime {
             problems,
         })?;
         let pre = linker.instantiate_pre(component).map_err(engine_error)?;
-        Ok(ready(compiled.kind, pre, context, self.workers.clone()))
+        let (component, workers) = (component.clone(), self.workers.clone());
+        Ok(ready(
+            compiled.kind,
+            pre,
+            context,
+            component,
+            calls,
+            workers,
+        ))
     }
 
     fn host_linker(&self, kind: EngineKind) -> wasmtime::Result<Linker<InstanceState>> {
@@ -278,11 +349,14 @@ fn ready(
     kind: EngineKind,
     pre: InstancePre<InstanceState>,
     context: Arc<Context>,
+    component: Component,
+    calls: Vec<(String, ComponentName)>,
     workers: Handle,
 ) -> Loaded {
     let service = ServiceIndices::new(&pre).ok();
     let proxy = ProxyIndices::new(&pre).ok();
     let messages = MessagesIndices::new(&pre).ok();
+    let migration = MigratingIndices::new(&pre).ok();
     // A 0.3 handler's instances are shared by its own means; here they are made one by one.
     let reuse_max = if service.is_some() {
         1
@@ -308,9 +382,13 @@ fn ready(
         (None, None) => None,
     };
     let messages = messages.map(|indices| MessageHandler::new(instances.clone(), indices));
+    let migration = migration.map(|indices| Migration::new(instances.clone(), indices));
     Loaded {
+        component,
+        calls,
         instances,
         http,
         messages,
+        migration,
     }
 }

@@ -33,6 +33,22 @@ impl Handler {
         work: Work,
         deadline: Duration,
     ) -> Result<(), InvokeError> {
+        let over = self.instances.context().over.of(work.kind);
+        tokio::select! {
+            biased;
+            handled = self.handle_in_time(message, work, deadline) => handled,
+            () = over.cancelled() => Err(InvokeError::Retired {
+                component: self.instances.context().component.clone(),
+            }),
+        }
+    }
+
+    async fn handle_in_time(
+        &self,
+        message: &Message,
+        work: Work,
+        deadline: Duration,
+    ) -> Result<(), InvokeError> {
         // Waiting for an instance is not the handler's time.
         let instance = self.instances.take(work).await?;
         match tokio::time::timeout(deadline, self.call(instance, message)).await {

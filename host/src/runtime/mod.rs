@@ -10,6 +10,7 @@
 //! It knows neither routes nor subscriptions, nor which revision is current: whoever calls it holds
 //! a lease.
 
+mod background;
 mod bindings;
 mod calls;
 mod check;
@@ -24,12 +25,15 @@ mod limits;
 mod linker;
 mod load;
 mod messages;
+mod migration;
 mod outbound;
 mod peers;
 mod shape;
 mod state;
+mod stats;
 mod views;
 
+pub use background::Background;
 pub use check::check_imports;
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
@@ -38,11 +42,13 @@ pub use http::{GuestBody, HttpExport};
 pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
-pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime};
+pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime, World};
 pub use messages::Handler as MessageHandler;
+pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, wit};
-pub use state::{Backends, CALL_DEPTH_MAX, Context, Work};
+pub use state::{Backends, CALL_DEPTH_MAX, Context, Over, Work, WorkKind};
+pub use stats::{Sample, Stats};
 
 /// The bodies that pass between components, and why one breaks off.
 pub mod wasi_body {

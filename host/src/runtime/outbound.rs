@@ -66,7 +66,7 @@ impl WasiHttpHooks for Outbound {
             Destination::Denied { grant } => {
                 tracing::warn!(
                     component = %self.context.component,
-                    revision = %self.context.digest.short(),
+                    revision = %self.context.revision,
                     request_id = self.work.id,
                     "outbound request denied: to allow it, add {grant:?} to outbound_http in [component.{}.grants]",
                     self.context.component,
@@ -115,7 +115,9 @@ fn to_error_code(error: &InvokeError) -> Error {
         InvokeError::Overloaded { .. } | InvokeError::PoolExhausted { .. } => {
             Error::ConnectionLimitReached
         }
-        InvokeError::NotRunning { .. } | InvokeError::NotExported { .. } => {
+        InvokeError::NotRunning { .. }
+        | InvokeError::Retired { .. }
+        | InvokeError::NotExported { .. } => {
             Error::DestinationUnavailable
         }
         InvokeError::TooDeep { .. } => Error::LoopDetected,

@@ -31,6 +31,6 @@ pub trait Peers: Send + Sync {
         work: Work,
     ) -> Result<Response<WasiBody>, InvokeError>;
 
-    /// The component's current revision, leased.
-    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError>;
+    /// The component's revision for this work, leased.
+    async fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError>;
 }

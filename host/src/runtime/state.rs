@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -11,11 +12,12 @@ use super::guest_log::GuestLog;
 use super::limits::MemoryLimiter;
 use super::outbound::Outbound;
 use super::peers::Peers;
+use super::stats::Stats;
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
 use crate::capability::streams::Streams;
 use crate::manifest::model::{Grants, Limits, Reuse};
-use crate::name::{ComponentName, Digest};
+use crate::name::{ComponentName, Digest, RevisionId};
 use crate::telemetry::ComponentMetrics;
 
 /// The capabilities' backends, one set for the host.
@@ -34,6 +36,8 @@ pub struct Backends {
 pub struct Context {
     /// The component.
     pub component: ComponentName,
+    /// Which revision of it.
+    pub revision: RevisionId,
     /// Its artifact.
     pub digest: Digest,
     /// What it may use.
@@ -50,6 +54,35 @@ pub struct Context {
     pub backends: Arc<Backends>,
     /// Where its work is counted.
     pub metrics: Arc<ComponentMetrics>,
+    /// The same by revision.
+    pub stats: Stats,
+    /// Ends what still works once the revision's time is over.
+    pub over: Over,
+}
+
+impl Context {
+    /// Counts a trap.
+    pub fn trapped(&self) {
+        self.metrics.traps.inc();
+        self.stats.trapped();
+    }
+}
+
+/// The end of a revision's time: what it has not finished by then is cancelled.
+#[derive(Default)]
+pub struct Over {
+    requests: CancellationToken,
+    deliveries: CancellationToken,
+}
+
+impl Over {
+    /// The signal for one kind of work.
+    pub fn of(&self, kind: WorkKind) -> &CancellationToken {
+        match kind {
+            WorkKind::Request => &self.requests,
+            WorkKind::Delivery => &self.deliveries,
+        }
+    }
 }
 
 /// What an instance works for right now.
@@ -59,6 +92,19 @@ pub struct Work {
     pub id: u64,
     /// How many calls between components lie between it and the outside world.
     pub depth: u8,
+    /// What brought it in.
+    pub kind: WorkKind,
+    /// The revision that its sender asked for, which serves wherever its component is called.
+    pub pin: Option<RevisionId>,
+}
+
+/// What brings work in. Requests and deliveries are drained under limits of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkKind {
+    /// An HTTP request, and the calls that it leads to.
+    Request,
+    /// A delivery of a message, and the calls that it leads to.
+    Delivery,
 }
 
 /// How deep calls between components may go. Applications have two or three layers; a circle would

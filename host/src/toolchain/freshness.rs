@@ -30,11 +30,14 @@ const FILES_MAX: usize = 20_000;
 const CLOCK_LAG: Duration = Duration::from_secs(1);
 
 /// Directories that hold no source.
-const SKIPPED: [&str; 4] = [".git", ".wharf", "node_modules", "target"];
+pub(super) const SKIPPED: [&str; 4] = [".git", ".wharf", "node_modules", "target"];
+
+/// What makes a directory a package of cargo's.
+const MANIFEST: &str = "Cargo.toml";
 
 /// What configures cargo and the choice of the compiler, in any directory above the source.
 const CONFIGURATION: [&str; 6] = [
-    "Cargo.toml",
+    MANIFEST,
     "Cargo.lock",
     "rust-toolchain",
     "rust-toolchain.toml",
@@ -82,7 +85,7 @@ struct Stamp {
     outputs: BTreeSet<PathBuf>,
 }
 
-fn stamp_path(artifact: &Path) -> PathBuf {
+pub(super) fn stamp_path(artifact: &Path) -> PathBuf {
     artifact.with_extension("wasm.stamp")
 }
 
@@ -179,24 +182,10 @@ impl Before {
     }
 
     fn cargo_inputs(&self, artifact: &Path, build: &Build) -> Option<Files> {
-        let target = Layout::of(artifact).cargo_target?;
-        let text = fs::read_to_string(artifact.with_extension("d")).ok()?;
-        // What build scripts generate lies below the target directory; it follows from the rest.
-        let sources: BTreeSet<PathBuf> = dependency_file(&text)
-            .into_iter()
-            .map(|path| build.workdir.join(path))
-            .filter(|path| !path.starts_with(&target))
-            .collect();
-        if sources.is_empty() {
-            return None;
-        }
-        let manifests = sources.iter().filter_map(|source| {
-            source
-                .ancestors()
-                .skip(1)
-                .map(|dir| dir.join("Cargo.toml"))
-                .find(|file| file.is_file())
-        });
+        let sources = cargo_sources(artifact, build)?;
+        let manifests = sources
+            .iter()
+            .filter_map(|source| Some(package_of(source)?.join(MANIFEST)));
         let above = build.workdir.ancestors();
         let configuration = above.flat_map(|dir| CONFIGURATION.map(|name| dir.join(name)));
         let all: BTreeSet<PathBuf> = manifests
@@ -237,6 +226,69 @@ impl Before {
             .iter()
             .any(|(path, state)| before.get(path) != Some(state));
         (!changed).then_some((inputs, outputs))
+    }
+}
+
+/// The sources of the last build that succeeded, as cargo's dependency file lists them; `None` where
+/// there is none.
+fn cargo_sources(artifact: &Path, build: &Build) -> Option<BTreeSet<PathBuf>> {
+    let target = Layout::of(artifact).cargo_target?;
+    let text = fs::read_to_string(artifact.with_extension("d")).ok()?;
+    // What build scripts generate lies below the target directory; it follows from the rest.
+    let sources: BTreeSet<PathBuf> = dependency_file(&text)
+        .into_iter()
+        .map(|path| build.workdir.join(path))
+        .filter(|path| !path.starts_with(&target))
+        .collect();
+    (!sources.is_empty()).then_some(sources)
+}
+
+/// The directory of the package, or of the workspace without one, that a source belongs to.
+fn package_of(source: &Path) -> Option<&Path> {
+    let mut above = source.ancestors().skip(1);
+    above.find(|directory| directory.join(MANIFEST).is_file())
+}
+
+/// Whether the manifest in `directory` describes a package, not only a workspace.
+fn is_package(directory: &Path) -> bool {
+    let text = fs::read_to_string(directory.join(MANIFEST)).unwrap_or_default();
+    text.lines().any(|line| line.trim() == "[package]")
+}
+
+/// Where a change may ask for a build. Whether it does is for [`needs_build`] to say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Inputs {
+    /// Single files.
+    pub(super) files: BTreeSet<PathBuf>,
+    /// Directories in which any file counts, those that hold no source aside.
+    pub(super) directories: BTreeSet<PathBuf>,
+}
+
+impl Inputs {
+    /// Those of a component whose paths are resolved.
+    pub(super) fn of(component: &Component, build: &Build) -> Self {
+        let sources = if uses_cargo(build) {
+            cargo_sources(&component.artifact.path, build)
+        } else {
+            None
+        };
+        let Some(sources) = sources else {
+            return Self {
+                files: BTreeSet::new(),
+                directories: BTreeSet::from([build.workdir.clone()]),
+            };
+        };
+        // The whole package, since a source may mention a file that is not there yet.
+        let packages = sources.iter().filter_map(|source| package_of(source));
+        let packages = packages.filter(|directory| is_package(directory));
+        let directories = packages.map(Path::to_owned).collect();
+        let above = build.workdir.ancestors();
+        let configuration = above.flat_map(|dir| CONFIGURATION.map(|name| dir.join(name)));
+        let configuration = configuration.filter(|file| file.is_file());
+        Self {
+            files: configuration.chain(sources.iter().cloned()).collect(),
+            directories,
+        }
     }
 }
 

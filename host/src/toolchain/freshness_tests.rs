@@ -1,7 +1,7 @@
 //! Tests of freshness, on real files below a temporary directory.
 
 use super::*;
-use crate::manifest::model::{Artifact, Grants, Limits, Preemption, Reuse};
+use crate::manifest::model::{Artifact, Drain, Grants, Limits, Preemption, Reuse};
 
 struct Project {
     directory: tempfile::TempDir,
@@ -42,6 +42,8 @@ impl Project {
                 concurrent_max: 1,
                 idle_timeout: Duration::from_secs(1),
             },
+            health: None,
+            drain: Drain::default(),
         };
         Self {
             directory,

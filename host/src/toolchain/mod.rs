@@ -21,6 +21,7 @@ mod resolved;
 mod rust;
 mod system;
 mod tool;
+mod watch;
 
 pub use build::{BuildError, Built, build};
 pub use doctor::{Finding, State, doctor};
@@ -28,6 +29,7 @@ pub use freshness::needs_build;
 pub use progress::{Console, Progress, Silent};
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};
+pub use watch::{Changes, Stopper, WatchError, Watcher};
 
 /// Something that a build needs is not there, and could not be had.
 #[derive(Debug, thiserror::Error)]

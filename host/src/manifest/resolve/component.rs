@@ -8,7 +8,8 @@ use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
 use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, Artifact, Build, Component, Grants, HostPattern, Limits, OutboundHost, Reuse, Secret,
+    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
+    Secret,
 };
 use crate::manifest::raw::{self, Manifest};
 use crate::name::ComponentName;
@@ -55,6 +56,8 @@ fn component(
     let reuse = raw.reuse.as_ref();
     let reuse = reuse.map(|reuse| self::reuse(&reuse.value, report));
     let preemption = raw.preemption.as_ref();
+    let drain = raw.drain.as_ref();
+    let drain = drain.map(|drain| self::drain(&drain.value, report));
     Some(Component {
         name: name.clone(),
         artifact: artifact?,
@@ -65,6 +68,8 @@ fn component(
         limits: limits.unwrap_or_default(),
         preemption: preemption.map(|field| field.value.0).unwrap_or_default(),
         reuse: reuse.unwrap_or_default(),
+        health: raw.health.as_ref().map(|health| health.value.0.clone()),
+        drain: drain.unwrap_or_default(),
     })
 }
 
@@ -261,5 +266,13 @@ fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
         requests_max,
         concurrent_max,
         idle_timeout: report.span(raw.idle.as_ref(), SPAN_MIN, default.idle_timeout),
+    }
+}
+
+fn drain(raw: &raw::Drain, report: &mut Report) -> Drain {
+    let default = Drain::default();
+    Drain {
+        requests: report.span(raw.requests.as_ref(), SPAN_MIN, default.requests),
+        deliveries: report.span(raw.deliveries.as_ref(), SPAN_MIN, default.deliveries),
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::model::{
-    Access, Backoff, Component, Generate, Limits, PathSegment, Preemption, Reuse, Subscription,
+    Access, Backoff, Component, Drain, Generate, Health, Limits, PathSegment, Preemption, Reuse,
+    Subscription,
 };
 use super::*;
 
@@ -104,6 +105,9 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(component.reuse.requests_max, None);
     assert_eq!(component.reuse.concurrent_max, 16);
     assert_eq!(component.reuse.idle_timeout, Duration::from_secs(1));
+    assert_eq!(component.health, None);
+    assert_eq!(component.drain.requests, Duration::from_secs(30));
+    assert_eq!(component.drain.deliveries, Duration::from_secs(600));
     let limits = Limits {
         memory_bytes_max: 64 << 20,
         deadline: Duration::from_secs(30),
@@ -142,6 +146,7 @@ name = "x"
 artifact = {{ path = "/abs/a.wasm", sha256 = "sha256:{digest}" }}
 preemption = "epoch"
 build = {{ command = "make" }}
+health = "GET /healthz?deep=1"
 [component.a.environment]
 "log.level" = "info"
 [component.a.secrets]
@@ -163,6 +168,9 @@ request_headers = "6KiB"
 requests = 7
 concurrent = 2
 idle = "8s"
+[component.a.drain]
+requests = "9s"
+deliveries = "1h"
 "#
     );
     let application = loaded(&text).application;
@@ -197,6 +205,27 @@ idle = "8s"
         idle_timeout: Duration::from_secs(8),
     };
     assert_eq!(a.reuse, reuse);
+    let health = Health {
+        method: "GET".to_owned(),
+        path: "/healthz?deep=1".to_owned(),
+    };
+    assert_eq!(a.health, Some(health));
+    let drain = Drain {
+        requests: Duration::from_secs(9),
+        deliveries: Duration::from_secs(3600),
+    };
+    assert_eq!(a.drain, drain);
+    let record = serde_json::to_string(a).unwrap();
+    assert_eq!(&serde_json::from_str::<Component>(&record).unwrap(), a);
+}
+
+/// The rollout log keeps components as JSON, and outlives the versions that wrote it.
+#[test]
+fn a_record_that_is_older_than_a_setting_has_its_default() {
+    let record = r#"{ "name": "a", "artifact": { "path": "app/a.wasm", "sha256": null },
+                      "limits": { "queue_max": 5 } }"#;
+    let read: Component = serde_json::from_str(record).unwrap();
+    assert_eq!(read, component("component.a.limits.queue = 5"));
 }
 
 #[test]
@@ -270,7 +299,7 @@ lease = "10ms"
 x.toml:3: component.gateway.artifact: missing
     fix: add artifact
 x.toml:4: component.gateway.artefact: unknown key
-    fix: did you mean artifact? Known here: artifact, build, grants, environment, secrets, limits, preemption, reuse
+    fix: did you mean artifact? Known here: artifact, build, grants, environment, secrets, limits, preemption, reuse, health, drain
 x.toml:6: component.gateway.limits.memroy: unknown key
     fix: did you mean memory? Known here: memory, deadline, response_idle, instances, queue, request_body, request_headers
 x.toml:7: component.gateway.limits.deadline: must be a time with its unit, such as "30s", but is an integer

@@ -26,6 +26,41 @@ fn a_wrong_line_is_reported_with_what_would_be_right() {
             "\"epoch\" or \"host-calls\"",
         ),
         (
+            "component.a.health = \"/healthz\"",
+            "\"/healthz\" is not a health request",
+            "\"GET /healthz\"",
+        ),
+        (
+            "component.a.health = \"get /healthz\"",
+            "\"get\" is not an HTTP method",
+            "write \"GET\"",
+        ),
+        (
+            "component.a.health = \"GET healthz\"",
+            "\"GET healthz\" is not a health request",
+            "\"GET /healthz\"",
+        ),
+        (
+            "component.a.health = \"GET /a b\"",
+            "\"GET /a b\" is not a health request",
+            "\"GET /healthz\"",
+        ),
+        (
+            "component.a.health = \"GET /a#b\"",
+            "\"GET /a#b\" is not a health request",
+            "\"GET /healthz\"",
+        ),
+        (
+            "component.a.health = \"CONNECT /a\"",
+            "\"CONNECT /a\" is not a health request",
+            "\"GET /healthz\"",
+        ),
+        (
+            "component.a.drain.requests = \"0s\"",
+            "component.a.drain.requests: must be at least 1ms",
+            "write \"1ms\" or more",
+        ),
+        (
             "component.a.grants.keyvalue = [\"A\"]",
             "\"A\" is not a key-value label",
             "lower-case",

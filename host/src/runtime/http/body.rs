@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::runtime::state::Context as InstanceContext;
@@ -178,6 +179,8 @@ pub enum Tie {
         idle: Duration,
         /// When the pause ends.
         timer: Pin<Box<Sleep>>,
+        /// When the revision's time ends.
+        over: Pin<Box<WaitForCancellationFutureOwned>>,
     },
     /// Nothing.
     Loose,
@@ -308,9 +311,11 @@ impl Body for GuestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if let Tie::Lease { timer, .. } = &mut self.tie {
-                    ready!(timer.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
+                if let Tie::Lease { timer, over, .. } = &mut self.tie {
+                    let idle = timer.as_mut().poll(cx).is_ready();
+                    if idle || over.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
+                    }
                 }
                 Poll::Pending
             }

@@ -16,6 +16,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
@@ -30,7 +31,7 @@ use super::body::Tie;
 use super::{Exchange, GuestBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instances, Place};
-use crate::runtime::state::{Context, InstanceState, Work};
+use crate::runtime::state::{Context, InstanceState, Work, WorkKind};
 
 /// How much longer than its deadline a stuck instance is kept, so that the deadline of its last
 /// request, which is checked in the instance's own loop, is the one that is met first.
@@ -97,18 +98,28 @@ impl Handler {
             let response = self.in_a_worker(data, request).await;
             response.map_err(|error| failure(&context, &exchange, error))
         };
-        let response = tokio::time::timeout(deadline, responded)
-            .await
-            .map_err(|_| InvokeError::Deadline {
-                component: context.component.clone(),
-                deadline,
-            })??;
+        let over = context.over.of(work.kind);
+        let response = tokio::select! {
+            biased;
+            responded = tokio::time::timeout(deadline, responded) => {
+                responded.map_err(|_| InvokeError::Deadline {
+                    component: context.component.clone(),
+                    deadline,
+                })??
+            }
+            () = over.cancelled() => {
+                return Err(InvokeError::Retired {
+                    component: context.component.clone(),
+                });
+            }
+        };
         let idle = context.limits.response_idle;
         let timer = Box::pin(tokio::time::sleep(idle));
         let tie = Tie::Lease {
             lease: Box::new(lease),
             idle,
             timer,
+            over: Box::pin(over.clone().cancelled_owned()),
         };
         Ok(GuestBody::respond(response, head, tie, exchange, &context))
     }
@@ -246,7 +257,12 @@ impl HandlerState for Workers {
         &self,
     ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
         let context = self.instances.context().clone();
-        let work = Work { id: 0, depth: 0 };
+        let work = Work {
+            id: 0,
+            depth: 0,
+            kind: WorkKind::Request,
+            pin: None,
+        };
         let deadline = context.limits.deadline;
         let made = tokio::time::timeout(deadline, self.instances.try_make(work)).await;
         let made = made.map_err(|_| InvokeError::Deadline {
@@ -267,6 +283,7 @@ impl HandlerState for Workers {
                 exchanges: exchanges.clone(),
                 expired: expired.clone(),
                 timer: None,
+                over: Box::pin(context.over.of(WorkKind::Request).clone().cancelled_owned()),
             },
             state: Worker {
                 context,
@@ -328,10 +345,10 @@ impl WorkerState for Worker {
     fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
         // A worker that is dropped with the whole host reports a panic, which it is not.
         if let (Err(error), false) = (result, self.retired.load(Ordering::Relaxed)) {
-            self.context.metrics.traps.inc();
+            self.context.trapped();
             tracing::warn!(
                 component = %self.context.component,
-                revision = %self.context.digest.short(),
+                revision = %self.context.revision,
                 memory_refused = store.data().limiter.refused(),
                 error = format!("{error:#}"),
                 "instance ended with a failure"
@@ -361,6 +378,8 @@ struct Expiration {
     exchanges: Exchanges,
     expired: Arc<AtomicBool>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The revision's time for requests.
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl WorkerExpiration for Expiration {
@@ -370,6 +389,9 @@ impl WorkerExpiration for Expiration {
         status: WorkerStatus,
         start: StdInstant,
     ) -> Poll<()> {
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
         let limits = &self.context.limits;
         let start = Instant::from_std(start);
         let until = match status {

@@ -125,6 +125,21 @@ impl Job {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
+        let over = self.instances.context().over.of(self.work.kind).clone();
+        tokio::select! {
+            biased;
+            () = self.serve(request) => {}
+            () = over.cancelled() => self.fail(InvokeError::Retired {
+                component: self.instances.context().component.clone(),
+            }),
+        }
+    }
+
+    async fn serve<B>(&self, request: Request<LimitedBody<B>>)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<wasmtime_wasi_http::Error>,
+    {
         let mut instance = match self.instances.take(self.work).await {
             Ok(instance) => instance,
             Err(error) => {
@@ -139,7 +154,7 @@ impl Job {
             () = self.exchange.stalled(context.limits.response_idle) => {
                 tracing::warn!(
                     component = %context.component,
-                    revision = %context.digest.short(),
+                    revision = %context.revision,
                     request_id = self.work.id,
                     "response made no progress within its idle limit and was cut off"
                 );
@@ -233,7 +248,7 @@ impl Job {
         let source = std::error::Error::source(&error).map(|source| format!("{source:#}"));
         tracing::warn!(
             component = %context.component,
-            revision = %context.digest.short(),
+            revision = %context.revision,
             request_id = self.work.id,
             error = %error,
             source,

@@ -6,7 +6,7 @@ use crate::runtime::state::InstanceState;
 impl Host for InstanceState {
     fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
         let component = &self.context.component;
-        let revision = self.context.digest.short();
+        let revision = self.context.revision;
         let request_id = self.work.id;
         macro_rules! line {
             ($level:ident) => {

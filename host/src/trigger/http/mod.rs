@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::Request;
+use http::header::HeaderName;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::HttpListener;
 use crate::dispatch::Dispatch;
+use crate::name::RevisionId;
 use crate::routing::{Outcome, Router};
+use crate::runtime::{InvokeError, WorkKind};
 use respond::{ResponseBody, failed, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
@@ -42,19 +46,32 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
 
 /// What the listener needs for its work.
 pub struct Server {
-    router: Router,
+    router: ArcSwap<Router>,
     dispatch: Arc<Dispatch>,
     config: HttpListener,
+    /// The header that pins a request to a revision, where requests may.
+    revision_header: Option<HeaderName>,
 }
 
 impl Server {
     /// Serves the router's routes.
-    pub fn new(router: Router, dispatch: Arc<Dispatch>, config: HttpListener) -> Arc<Self> {
+    pub fn new(
+        router: Router,
+        dispatch: Arc<Dispatch>,
+        config: HttpListener,
+        revision_header: Option<HeaderName>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            router,
+            router: ArcSwap::from_pointee(router),
             dispatch,
             config,
+            revision_header,
         })
+    }
+
+    /// Routes later requests by `router`.
+    pub fn route_by(&self, router: Router) {
+        self.router.store(Arc::new(router));
     }
 
     /// Serves `listener` until `stop`. Then it accepts nothing more, finishes what is in flight, and
@@ -139,16 +156,39 @@ impl Server {
         });
         let component = match self
             .router
+            .load()
             .find(request.method().as_str(), host, uri.path())
         {
             Outcome::Found(found) => found.component,
             Outcome::NotFound => return no_route(uri.path()),
             Outcome::MethodNotAllowed { allow } => return method_not_allowed(&allow),
         };
-        let work = self.dispatch.work();
+        let pin = match self.pin(&request) {
+            Ok(pin) => pin,
+            Err(error) => return failed(&error),
+        };
+        let work = self.dispatch.work(WorkKind::Request, pin);
         match self.dispatch.http(&component, request, work).await {
             Ok(response) => response.map(ResponseBody::Guest),
             Err(error) => failed(&error),
+        }
+    }
+
+    /// The revision that the request asks for, where it may and does.
+    fn pin(&self, request: &Request<Incoming>) -> Result<Option<RevisionId>, InvokeError> {
+        let header = self.revision_header.as_ref();
+        let Some(value) = header.and_then(|header| request.headers().get(header)) else {
+            return Ok(None);
+        };
+        let asked = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        match asked {
+            Some(revision) if self.dispatch.registry().is_living(revision) => Ok(Some(revision)),
+            Some(_) | None => Err(InvokeError::BadRequest {
+                reason: format!("it asks for the revision {value:?}, and no such revision lives"),
+            }),
         }
     }
 }

@@ -99,6 +99,7 @@ pub fn failed(error: &InvokeError) -> Response<ResponseBody> {
         | InvokeError::Panic { .. }
         | InvokeError::NotExported { .. }
         | InvokeError::TooDeep { .. }
+        | InvokeError::Retired { .. }
         | InvokeError::NotRunning { .. }
         | InvokeError::HeadersTooLarge { .. }
         | InvokeError::BodyTooLarge { .. }

@@ -1,0 +1,159 @@
+//! The calls below `/v1`: read what is asked, ask the rollouts, write what they say.
+//!
+//! It decides nothing about rollouts. What changes something is carried out to its end even if its
+//! caller is gone before.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::access::Access;
+use super::answer::{self, Body};
+use super::operations::{self, Operation};
+use super::query::Query;
+use super::refusal::Refusal;
+use super::{body, events, openapi};
+use crate::name::{ComponentName, Digest, RolloutId};
+use crate::rollout::model::{ApplyRequest, SwapRequest};
+use crate::rollout::{RolloutError, Rollouts};
+
+/// Artifacts that are taken in at once. Each is held in memory until it is whole.
+const UPLOADS_MAX: usize = 2;
+
+/// The API.
+pub(super) struct Api {
+    access: Access,
+    rollouts: Arc<Rollouts>,
+    document: Bytes,
+    uploads: Semaphore,
+}
+
+impl Api {
+    pub(super) fn new(access: Access, rollouts: Arc<Rollouts>) -> Self {
+        Self {
+            access,
+            rollouts,
+            document: openapi::document().to_string().into(),
+            uploads: Semaphore::new(UPLOADS_MAX),
+        }
+    }
+
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        stop: &CancellationToken,
+    ) -> Response<Body> {
+        match self.carried_out(request, stop).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                tracing::debug!(reason = %refusal, "an operator's call is refused");
+                refusal.into_response()
+            }
+        }
+    }
+
+    async fn carried_out(
+        &self,
+        request: Request<Incoming>,
+        stop: &CancellationToken,
+    ) -> Result<Response<Body>, Refusal> {
+        self.access.check(&request)?;
+        let (head, body) = request.into_parts();
+        let (operation, parameter) = operations::find(&head.method, head.uri.path())?;
+        let query = Query::read(head.uri.query(), operation.query())?;
+        match operation {
+            Operation::Components => Ok(answer::json(StatusCode::OK, &self.rollouts.status())),
+            Operation::Revisions => {
+                let revisions = self.rollouts.revisions(&parameter.parse()?).await?;
+                Ok(answer::json(StatusCode::OK, &revisions))
+            }
+            Operation::StoreArtifact => self.store(&query, body).await,
+            Operation::Swap => self.swap(parameter.parse()?, body::json(body).await?).await,
+            Operation::RollBack => {
+                let component: ComponentName = parameter.parse()?;
+                let request = body::json(body).await?;
+                let rollouts = self.rollouts.clone();
+                let begun =
+                    to_its_end(async move { rollouts.roll_back(&component, request).await });
+                let rollout = begun.await?;
+                Ok(answer::begun(rollout.id, &rollout))
+            }
+            Operation::History => {
+                let component: Option<ComponentName> = query.get("component")?;
+                let history = self.rollouts.history(component.as_ref(), query.limit()?);
+                Ok(answer::json(StatusCode::OK, &history.await?))
+            }
+            Operation::Rollout => {
+                let rollout = self.rollouts.rollout(parameter.parse()?).await?;
+                Ok(answer::json(StatusCode::OK, &rollout))
+            }
+            Operation::Events => {
+                let events = self.rollouts.events(parameter.parse()?).await?;
+                Ok(events::response(events, stop.clone()))
+            }
+            Operation::Cancel => {
+                let rollout: RolloutId = parameter.parse()?;
+                let rollouts = self.rollouts.clone();
+                let rollout = to_its_end(async move { rollouts.cancel(rollout).await }).await?;
+                Ok(answer::begun(rollout.id, &rollout))
+            }
+            Operation::Apply => self.apply(body::json(body).await?).await,
+            Operation::Document => Ok(answer::json_text(StatusCode::OK, self.document.clone())),
+        }
+    }
+
+    async fn store(&self, query: &Query<'_>, body: Incoming) -> Result<Response<Body>, Refusal> {
+        let expected: Option<Digest> = query.get("sha256")?;
+        let _turn = self.uploads.acquire().await.expect("it is never closed");
+        let bytes = body::bytes(body, body::ARTIFACT_BYTES_MAX).await?;
+        let rollouts = self.rollouts.clone();
+        let stored = to_its_end(async move { rollouts.store_artifact(bytes, expected).await });
+        Ok(answer::json(StatusCode::CREATED, &stored.await?))
+    }
+
+    async fn swap(
+        &self,
+        component: ComponentName,
+        request: SwapRequest,
+    ) -> Result<Response<Body>, Refusal> {
+        if request.dry_run {
+            let plan = self.rollouts.plan(&component, request).await?;
+            return Ok(answer::json(StatusCode::OK, &plan));
+        }
+        let rollouts = self.rollouts.clone();
+        let begun = to_its_end(async move { rollouts.swap(&component, request).await });
+        let rollout = begun.await?;
+        Ok(answer::begun(rollout.id, &rollout))
+    }
+
+    async fn apply(&self, request: ApplyRequest) -> Result<Response<Body>, Refusal> {
+        let dry_run = request.dry_run;
+        let rollouts = self.rollouts.clone();
+        let plan = to_its_end(async move { rollouts.apply(request).await }).await?;
+        let begun = !dry_run && plan.problems.is_empty();
+        let status = if begun {
+            StatusCode::ACCEPTED
+        } else {
+            StatusCode::OK
+        };
+        Ok(answer::json(status, &plan))
+    }
+}
+
+/// Carries out what must not stop halfway, whether or not its caller still waits.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RolloutError>> + Send + 'static,
+) -> Result<T, RolloutError> {
+    match tokio::spawn(work).await {
+        Ok(ended) => ended,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Nobody aborts it but the runtime, when the process ends.
+            Err(_) => Err(RolloutError::ShuttingDown),
+        },
+    }
+}

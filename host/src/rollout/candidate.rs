@@ -1,0 +1,154 @@
+//! Making a revision: from settings and an artifact to something that can be leased.
+
+use std::sync::Arc;
+
+use super::store::RevisionRecord;
+use crate::capability::secrets::{SecretError, Secrets};
+use crate::manifest::model::Component;
+use crate::name::ComponentName;
+use crate::runtime::{
+    Artifact, Backends, Compiled, Context, Exports, InvokeError, LoadError, Loaded, MigrationError,
+    Over, Runtime, Stats,
+};
+use crate::telemetry::Metrics;
+
+/// Why a candidate gets no work.
+#[derive(Debug, thiserror::Error)]
+pub enum CandidateError {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A secret of it is not to be had.
+    #[error("component {component}")]
+    Secret {
+        /// Whose.
+        component: ComponentName,
+        /// Why.
+        source: SecretError,
+    },
+    /// It is bound to requests or messages that it cannot take.
+    #[error("component {component} does not export {export}, which {binding} needs")]
+    Export {
+        /// Whose.
+        component: ComponentName,
+        /// The missing export.
+        export: &'static str,
+        /// The route, subscription or health request.
+        binding: String,
+    },
+    /// Another component could not call it, or it could not call another's candidate.
+    #[error("component {caller} calls {import} of component {callee}: {reason}{diff}")]
+    Call {
+        /// Who calls.
+        caller: ComponentName,
+        /// Whom.
+        callee: ComponentName,
+        /// The interface.
+        import: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The difference of the callee's worlds as WIT, on lines of its own, or nothing.
+        diff: String,
+    },
+    /// It cannot be instantiated within its limits.
+    #[error("it cannot be instantiated within its limits")]
+    Instantiate(#[source] InvokeError),
+    /// Its health request failed.
+    #[error("its health request {request} failed")]
+    Health {
+        /// The method and path.
+        request: String,
+        /// Why.
+        source: InvokeError,
+    },
+    /// Its health request was answered with another status than 2xx.
+    #[error("its health request {request} was answered with {status}")]
+    Unhealthy {
+        /// The method and path.
+        request: String,
+        /// The answer.
+        status: http::StatusCode,
+    },
+    /// Its migration hook refused, or failed.
+    #[error("its migration hook did not let it start")]
+    Migration(#[source] MigrationError),
+}
+
+/// An error with all its causes, on one line where they fit on one.
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Makes revisions ready to work.
+pub struct Maker {
+    /// Compiles and links.
+    pub runtime: Arc<Runtime>,
+    /// Who fulfils capabilities.
+    pub backends: Arc<Backends>,
+    /// Where work is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where secret values come from.
+    pub secrets: Secrets,
+}
+
+impl Maker {
+    /// Compiles an artifact, or finds its compiled code. Blocks for as long as compiling takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
+    pub fn compile(
+        &self,
+        settings: &Component,
+        artifact: &Artifact,
+    ) -> Result<Compiled, CandidateError> {
+        let name = &settings.name;
+        Ok(self.runtime.compile(name, artifact, settings.preemption)?)
+    }
+
+    /// Links a compiled artifact with a revision's settings. `exports` says which other component
+    /// exports what.
+    ///
+    /// # Errors
+    ///
+    /// A secret is missing, or an import is not provided.
+    pub fn link(
+        &self,
+        record: &RevisionRecord,
+        compiled: &Compiled,
+        exports: &Exports,
+    ) -> Result<Loaded, CandidateError> {
+        let settings = &record.settings;
+        let config: Vec<_> = settings.environment.clone().into_iter().collect();
+        let mut environment = config.clone();
+        for (variable, secret) in &settings.secrets {
+            let value = self.secrets.value(secret).map_err(|source| {
+                let component = settings.name.clone();
+                CandidateError::Secret { component, source }
+            })?;
+            environment.push((variable.clone(), value));
+        }
+        let context = Context {
+            component: settings.name.clone(),
+            revision: record.revision,
+            digest: record.digest,
+            grants: settings.grants.clone(),
+            limits: settings.limits.clone(),
+            reuse: settings.reuse.clone(),
+            config,
+            environment,
+            backends: self.backends.clone(),
+            metrics: Arc::new(self.metrics.component(&settings.name)),
+            stats: Stats::default(),
+            over: Over::default(),
+        };
+        Ok(self.runtime.link(compiled, Arc::new(context), exports)?)
+    }
+}

@@ -1,0 +1,450 @@
+//! One rollout, from its turn in the line to the end of its drain.
+//!
+//! ```text
+//! verify -> compile -> prewarm -> migrate -> (canary) -> switch -> drain -> retire
+//!    \---------\----------\----------\----------\-> refused, rolled back, superseded, cancelled
+//! ```
+//!
+//! Everything before the switch can end at any moment: the candidate is dropped, or drained where it
+//! had a share of the work, and the active revision never notices. The switch is durable first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Rollouts;
+use super::candidate::{CandidateError, in_words};
+use super::drain::drain;
+use super::gate;
+use super::judge::{SAMPLES_MIN, Verdict, Words, judge};
+use super::line::{Job, Wanted};
+use super::live::{Live, WantedEnd};
+use super::model::{CanaryRequest, RolloutState, Share, Step};
+use super::store::{NewRevision, RevisionRecord, StoreError};
+use crate::manifest::model::Component;
+use crate::name::{ComponentName, Digest};
+use crate::revision::{Revision, Traffic};
+use crate::runtime::{Artifact, Compiled, Sample, WorkKind};
+
+/// How often a canary's figures are looked at.
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
+
+/// How many times its bake a step is watched, at most, for lack of samples.
+const BAKES_MAX: u32 = 3;
+
+/// Why a rollout does not come to its switch.
+enum Ended {
+    /// The candidate was refused.
+    Refused(String),
+    /// It was tried and is worse, or could not be judged.
+    RolledBack(String),
+    /// Somebody ended it.
+    Wanted(WantedEnd),
+}
+
+impl From<CandidateError> for Ended {
+    fn from(error: CandidateError) -> Self {
+        Self::Refused(in_words(&error))
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(in_words(&error))
+    }
+}
+
+/// A candidate that is ready for work.
+struct Candidate {
+    record: RevisionRecord,
+    revision: Arc<Revision>,
+    /// How its world differs from the active revision's.
+    diff: String,
+}
+
+/// One rollout at work.
+pub(super) struct Run<'a> {
+    rollouts: &'a Arc<Rollouts>,
+    component: ComponentName,
+    live: Arc<Live>,
+    job: Job,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(rollouts: &'a Arc<Rollouts>, job: Job) -> Self {
+        Self {
+            rollouts,
+            component: job.live.record().component,
+            live: job.live.clone(),
+            job,
+        }
+    }
+
+    /// Carries it out up to its switch, after which the line goes on; the drain goes on by itself.
+    pub(super) async fn carry_out(self) {
+        let ended = match self.until_switched().await {
+            Ok(()) => return,
+            Err(ended) => ended,
+        };
+        let (state, reason) = match ended {
+            Ended::Refused(reason) => (RolloutState::Refused, reason),
+            Ended::RolledBack(reason) => (RolloutState::RolledBack, reason),
+            Ended::Wanted(wanted) => (wanted.state, wanted.reason),
+        };
+        tracing::warn!(
+            component = %self.component,
+            rollout = %self.live.record().id,
+            state = ?state,
+            reason,
+            "rollout ended without a switch"
+        );
+        self.live.amend(|record| record.reason = Some(reason.clone()));
+        let mut record = self.live.record();
+        record.state = state;
+        record.ended_at_ms = Some(super::live::now_ms());
+        if let Err(error) = self.rollouts.log.update(&record).await {
+            tracing::error!(error = %in_words(&error), "rollout could not be recorded");
+        }
+        self.live.turn(state, Some(reason));
+        self.rollouts.prune().await;
+    }
+
+    async fn until_switched(&self) -> Result<(), Ended> {
+        let candidate = self.unless_ended(self.prepare()).await?;
+        if let Some(canary) = &self.job.canary {
+            self.rollouts.lines.begin_baking(&self.component, &self.live);
+            let proved = self.unless_ended(self.prove(&candidate, canary)).await;
+            self.live.set_baking(false);
+            if let Err(ended) = proved {
+                self.withdraw(candidate);
+                return Err(ended);
+            }
+        }
+        self.switch(candidate).await
+    }
+
+    async fn unless_ended<T>(
+        &self,
+        work: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<T, Ended> {
+        tokio::select! {
+            biased;
+            wanted = self.live.ended_early() => Err(Ended::Wanted(wanted)),
+            done = work => done,
+        }
+    }
+
+    /// Everything up to a candidate that could take work.
+    async fn prepare(&self) -> Result<Candidate, Ended> {
+        let (settings, digest, known) = self.settle_on().await?;
+        self.live.amend(|record| record.digest = digest);
+
+        let began = self.live.began(Step::Verify, Some(digest.short()));
+        let artifact = self.artifact(digest).await?;
+        let diff = self.world_diff(&artifact).await?;
+        self.live.done(Step::Verify, began, Some(world_in_words(&diff)));
+
+        let began = self.live.began(Step::Compile, None);
+        let compiled = self.compile(&settings, &artifact).await?;
+        let origin = gate::origin(&compiled).to_owned();
+        self.live.done(Step::Compile, began, Some(origin));
+
+        let record = match known {
+            Some(record) => record,
+            None => self.new_revision(settings, digest).await?,
+        };
+        self.live.amend(|rollout| rollout.to = Some(record.revision));
+        let began = self.live.began(Step::Prewarm, Some(format!("revision {}", record.revision)));
+        let (revision, detail) = self.prewarm(&record, &compiled, &diff).await?;
+        self.live.done(Step::Prewarm, began, detail);
+
+        self.migrate(&revision).await?;
+        Ok(Candidate {
+            record,
+            revision,
+            diff,
+        })
+    }
+
+    /// What the candidate is made of, now that its turn has come.
+    async fn settle_on(&self) -> Result<(Component, Digest, Option<RevisionRecord>), Ended> {
+        match &self.job.wanted {
+            Wanted::Settings { settings, artifact } => {
+                Ok((Component::clone(settings), *artifact, None))
+            }
+            Wanted::Change {
+                artifact,
+                environment,
+            } => {
+                let current = self.rollouts.current(&self.component);
+                let current = current.ok_or_else(|| {
+                    Ended::Refused(format!("component {} is not there any more", self.component))
+                })?;
+                let digest = artifact.unwrap_or(current.digest);
+                Ok((changed(current.settings, environment), digest, None))
+            }
+            Wanted::Revision(revision) => {
+                let record = self.rollouts.log.revision(*revision).await?;
+                let record = record.ok_or_else(|| {
+                    Ended::Refused(format!("revision {revision} is not kept any more"))
+                })?;
+                Ok((record.settings.clone(), record.digest, Some(record)))
+            }
+        }
+    }
+
+    async fn artifact(&self, digest: Digest) -> Result<Artifact, Ended> {
+        self.rollouts.artifact(digest).await?.ok_or_else(|| {
+            Ended::Refused(format!("no artifact with the digest {digest} is stored any more"))
+        })
+    }
+
+    async fn world_diff(&self, artifact: &Artifact) -> Result<String, Ended> {
+        let Some(current) = self.rollouts.current(&self.component) else {
+            return Ok(String::new());
+        };
+        if current.digest == artifact.digest {
+            return Ok(String::new());
+        }
+        let Some(old) = self.rollouts.artifact(current.digest).await? else {
+            return Ok(String::new());
+        };
+        let new = artifact.clone();
+        let diff = move || gate::world_diff(&old.bytes, &new.bytes);
+        Ok(self.rollouts.background.run(diff).await)
+    }
+
+    async fn compile(
+        &self,
+        settings: &Component,
+        artifact: &Artifact,
+    ) -> Result<Compiled, CandidateError> {
+        let (maker, settings, artifact) = (
+            self.rollouts.maker.clone(),
+            settings.clone(),
+            artifact.clone(),
+        );
+        let compile = move || maker.compile(&settings, &artifact);
+        self.rollouts.background.run(compile).await
+    }
+
+    async fn new_revision(
+        &self,
+        settings: Component,
+        digest: Digest,
+    ) -> Result<RevisionRecord, Ended> {
+        let rollout = self.live.record();
+        let new = NewRevision {
+            settings,
+            digest,
+            cause: rollout.cause,
+            by: rollout.by,
+        };
+        Ok(self.rollouts.log.add_revision(new).await?)
+    }
+
+    async fn prewarm(
+        &self,
+        record: &RevisionRecord,
+        compiled: &Compiled,
+        diff: &str,
+    ) -> Result<(Arc<Revision>, Option<String>), Ended> {
+        let rollouts = self.rollouts;
+        let exports = gate::exports_of_others(&rollouts.registry, &self.component);
+        let loaded = rollouts.maker.link(record, compiled, &exports)?;
+        let application = match &self.job.bind {
+            Some(application) => application.clone(),
+            None => rollouts.application(),
+        };
+        let mut problems = gate::check_bindings(&application, &record.settings, &loaded);
+        problems.extend(gate::check_calls(&rollouts.registry, &self.component, &loaded, diff));
+        refuse(&problems)?;
+        let work = rollouts.work();
+        let status = gate::prewarm(&record.settings, &loaded, work).await?;
+        let detail = match (&record.settings.health, status) {
+            (Some(health), Some(status)) => Some(format!("{health} answered {status}")),
+            (Some(_), None) | (None, _) => None,
+        };
+        Ok((Revision::new(loaded), detail))
+    }
+
+    async fn migrate(&self, revision: &Arc<Revision>) -> Result<(), Ended> {
+        let Some(migration) = &revision.loaded().migration else {
+            return Ok(());
+        };
+        let from = self.rollouts.current(&self.component);
+        let from = from.map(|current| (current.revision, current.digest));
+        let began = self.live.began(Step::Migrate, None);
+        let migrated = migration.migrate(from, self.rollouts.work()).await;
+        migrated.map_err(CandidateError::Migration)?;
+        self.live.done(Step::Migrate, began, None);
+        Ok(())
+    }
+
+    /// Gives the candidate its shares of the work, one after another.
+    async fn prove(&self, candidate: &Candidate, canary: &CanaryRequest) -> Result<(), Ended> {
+        let registry = &self.rollouts.registry;
+        for share in canary.steps.iter().filter(|share| **share < Share::ALL) {
+            let traffic = registry.traffic(&self.component);
+            let Some(traffic) = traffic else {
+                return Ok(());
+            };
+            let active = traffic.active.clone();
+            let bake = Duration::from_millis(canary.bake_ms);
+            let watched = format!("{share} for {}", humantime::format_duration(bake));
+            let began = self.live.began(Step::Canary, Some(watched.clone()));
+            let traffic = Traffic {
+                active: active.clone(),
+                candidate: Some((candidate.revision.clone(), share.fraction())),
+            };
+            registry.switch(&self.component, Some(traffic));
+            let samples_min = canary.samples_min.unwrap_or(SAMPLES_MIN);
+            let sample = self.watch(&active, &candidate.revision, bake, samples_min).await?;
+            let detail = format!("{watched}: {}", Words(&sample));
+            self.live.done(Step::Canary, began, Some(detail));
+        }
+        Ok(())
+    }
+
+    /// Watches both for the time of a bake, or longer where there is too little to judge by. What is
+    /// bad is not watched to the end.
+    async fn watch(
+        &self,
+        active: &Revision,
+        candidate: &Revision,
+        bake: Duration,
+        samples_min: u64,
+    ) -> Result<Sample, Ended> {
+        let sample = |revision: &Revision| revision.loaded().instances.context().stats.sample();
+        let before = (sample(active), sample(candidate));
+        let began = Instant::now();
+        loop {
+            let left = bake.saturating_sub(began.elapsed());
+            tokio::time::sleep(JUDGE_EVERY.min(left.max(Duration::from_millis(1)))).await;
+            let old = sample(active).since(&before.0);
+            let new = sample(candidate).since(&before.1);
+            self.live.progress(Step::Canary, Words(&new).to_string());
+            match judge(&old, &new, samples_min) {
+                Verdict::Bad(reason) => return Err(Ended::RolledBack(reason)),
+                Verdict::Good if began.elapsed() >= bake => return Ok(new),
+                Verdict::TooFew { samples } if began.elapsed() >= bake * BAKES_MAX => {
+                    return Err(Ended::RolledBack(format!(
+                        "inconclusive: {samples} pieces of work in {BAKES_MAX} times the bake, and \
+                         {samples_min} are needed to judge by"
+                    )));
+                }
+                Verdict::Good | Verdict::TooFew { .. } => {}
+            }
+        }
+    }
+
+    /// Takes the candidate's share away again and lets it finish what it has.
+    fn withdraw(&self, candidate: Candidate) {
+        let registry = &self.rollouts.registry;
+        if let Some(traffic) = registry.traffic(&self.component) {
+            registry.switch(&self.component, Some(Traffic::to(traffic.active.clone())));
+        }
+        let limits = candidate.record.settings.drain.clone();
+        let (component, revision) = (self.component.clone(), candidate.revision);
+        let rollouts = self.rollouts.clone();
+        self.rollouts.drains.spawn(async move {
+            drain(&rollouts.registry, &component, &revision, &limits, None).await;
+        });
+    }
+
+    /// Makes the candidate durable, then current.
+    async fn switch(&self, candidate: Candidate) -> Result<(), Ended> {
+        let rollouts = self.rollouts;
+        // Two components' switches in one moment could each pass the other's gate.
+        let turn = rollouts.switching.acquire().await;
+        let _turn = turn.expect("the semaphore is never closed");
+        let loaded = candidate.revision.loaded();
+        let calls = gate::check_calls(&rollouts.registry, &self.component, loaded, &candidate.diff);
+        let allowed = refuse(&calls).and_then(|()| self.commit());
+        if let Err(ended) = allowed {
+            self.withdraw(candidate);
+            return Err(ended);
+        }
+        let began = self.live.began(Step::Switch, None);
+        let old = rollouts.current(&self.component);
+        let mut record = self.live.record();
+        record.state = RolloutState::Switched;
+        let to = Some(candidate.record.revision);
+        if let Err(error) = rollouts.log.switch(&self.component, to, &record).await {
+            self.withdraw(candidate);
+            return Err(error.into());
+        }
+        let traffic = Traffic::to(candidate.revision.clone());
+        let leaving = rollouts.registry.traffic(&self.component);
+        rollouts.registry.switch(&self.component, Some(traffic));
+        rollouts.set_current(&self.component, Some(candidate.record));
+        let bound = match &self.job.bind {
+            Some(application) => rollouts.bind(application.clone()).await,
+            None => Ok(()),
+        };
+        self.live.done(Step::Switch, began, None);
+        tracing::info!(
+            component = %self.component,
+            revision = %candidate.revision.id(),
+            digest = %record.digest.short(),
+            rollout = %record.id,
+            "component switched"
+        );
+        self.live.turn(RolloutState::Switched, bound.err());
+        let leaving = leaving.map(|traffic| traffic.active.clone());
+        self.retire(leaving.zip(old));
+        Ok(())
+    }
+
+    fn commit(&self) -> Result<(), Ended> {
+        if self.live.commit() {
+            return Ok(());
+        }
+        Err(Ended::Wanted(WantedEnd {
+            state: RolloutState::Cancelled,
+            reason: "it was cancelled in the last moment before the switch".to_owned(),
+        }))
+    }
+
+    /// Lets the earlier revision finish, in the background: the line goes on.
+    fn retire(&self, leaving: Option<(Arc<Revision>, RevisionRecord)>) {
+        let (rollouts, live) = (self.rollouts.clone(), self.live.clone());
+        let component = self.component.clone();
+        self.rollouts.drains.spawn(async move {
+            if let Some((revision, record)) = leaving {
+                let began = live.began(Step::Drain, Some(format!("revision {}", record.revision)));
+                let limits = &record.settings.drain;
+                drain(&rollouts.registry, &component, &revision, limits, Some(&live)).await;
+                live.done(Step::Drain, began, None);
+                let began = live.began(Step::Retire, None);
+                drop(revision);
+                live.done(Step::Retire, began, None);
+            }
+            rollouts.complete(&live).await;
+        });
+    }
+}
+
+fn refuse(problems: &[CandidateError]) -> Result<(), Ended> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = problems.iter().map(|problem| in_words(problem)).collect();
+    Err(Ended::Refused(lines.join("\n")))
+}
+
+fn world_in_words(diff: &str) -> String {
+    let what = if diff.is_empty() { "unchanged" } else { "changed" };
+    format!("world {what}")
+}
+
+/// Settings with these environment variables on top.
+pub(super) fn changed(mut settings: Component, environment: &BTreeMap<String, String>) -> Component {
+    settings.environment.extend(environment.clone());
+    settings
+}
+
+/// What a revision's kind of work is while it is tried out before its switch.
+pub(super) const TRIAL: WorkKind = WorkKind::Request;
