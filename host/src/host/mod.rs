@@ -6,7 +6,7 @@
 //! shutdown: not ready -> accept nothing, claim nothing -> finish within the grace -> give back
 //! ```
 
-mod load;
+mod bindings;
 mod workers;
 
 use std::net::SocketAddr;
@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
@@ -23,19 +22,19 @@ use crate::capability::blobs::{BlobError, Blobs};
 use crate::capability::embedded::{Embedded, EmbeddedError};
 use crate::capability::keyvalue::EmbeddedKeyValue;
 use crate::capability::secrets::Secrets;
-use crate::capability::streams::{EmbeddedStreams, StreamError, Streams};
+use crate::capability::streams::{EmbeddedStreams, StreamError};
 use crate::config::model::HostConfig;
 use crate::dispatch::Dispatch;
 use crate::manifest::model::Application;
-use crate::revision::{Registry, Revision};
-use crate::rollout::Rollouts;
+use crate::revision::Registry;
+use crate::rollout::store::{ArtifactStore, RolloutLog, StoreError};
+use crate::rollout::{self, Maker, Parts, Rollouts, StartProblem};
 use crate::routing::Router;
-use crate::runtime::{Backends, CompileError};
+use crate::runtime::{Backends, CompileError, PoolLimits, Runtime};
 use crate::telemetry::Metrics;
 use crate::trigger::http::{BindError, Server, bind};
-use crate::trigger::stream::{Consumer, Stop};
-pub use load::ComponentProblem;
-use load::Loader;
+use crate::trigger::stream::Stop;
+use bindings::Bindings;
 use workers::Workers;
 
 /// Why a host does not start.
@@ -67,9 +66,12 @@ pub enum StartError {
     /// A stream cannot be set up.
     #[error("a subscription cannot be set up")]
     Stream(#[source] StreamError),
-    /// Components that cannot be loaded, all of them.
-    #[error("{}", load::lines(.0))]
-    Components(Vec<ComponentProblem>),
+    /// Components that cannot be loaded, all of them, or the rollout log.
+    #[error(transparent)]
+    Components(#[from] StartProblem),
+    /// The rollout log or the artifacts cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Operators could not command it.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -101,7 +103,8 @@ pub struct Host {
     admin_listener: TcpListener,
     server: Arc<Server>,
     admin: Arc<Admin>,
-    consumers: Vec<Arc<Consumer>>,
+    bindings: Arc<Bindings>,
+    rollouts: Arc<Rollouts>,
     registry: Arc<Registry>,
     config: HostConfig,
     workers: Workers,
@@ -133,42 +136,47 @@ impl Host {
         let backends = Arc::new(open_backends(&config, store.clone()).await?);
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
-        let registry = Arc::new(Registry::new(application.components.keys().cloned()));
+        let registry = Arc::new(Registry::default());
         let dispatch = Arc::new(Dispatch::new(registry.clone()));
         let peers: std::sync::Weak<dyn crate::runtime::Peers> =
             Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
         let _ = backends.peers.set(peers);
-        let loader = Loader {
-            application,
-            metrics: &metrics,
-            backends: &backends,
-            secrets,
-            workers: workers.handle(),
-        };
-        let loaded = loader.load(&config).await?;
-        for (name, loaded) in loaded {
-            registry.switch(&name, Some(Revision::new(loaded)));
-        }
-        let consumers = consumers(application, &backends.streams, &dispatch, &metrics).await?;
         let server = Server::new(
             Router::new(&application.routes),
-            dispatch,
+            dispatch.clone(),
             config.http.clone(),
+            config.rollout.revision_header.clone(),
         );
-        let observed = consumers.clone();
+        let streams = backends.streams.clone();
+        let bindings = Bindings::new(server.clone(), streams, dispatch, metrics.clone());
+        let parts = Parts {
+            registry: registry.clone(),
+            maker: Maker {
+                runtime: Arc::new(runtime(&config, &workers)?),
+                backends,
+                metrics: metrics.clone(),
+                secrets,
+            },
+            log: RolloutLog::open(store.clone()).await?,
+            artifacts: ArtifactStore::open(&config.state_dir)?,
+            config: config.rollout.clone(),
+            bind: bind_to(&bindings),
+        };
+        let rollouts = rollout::start(application.clone(), parts).await?;
+        bindings
+            .bind(application)
+            .await
+            .map_err(StartError::Stream)?;
         let address = admin_listener.local_addr().map_err(StartError::State)?;
+        let observed = bindings.clone();
         let admin = Admin::new(admin::Sources {
             metrics,
             fault: Box::new(move || store.failure().map(ToString::to_string)),
             observe: Box::new(move || {
                 let observed = observed.clone();
-                Box::pin(async move {
-                    for consumer in &observed {
-                        consumer.observe().await;
-                    }
-                })
+                Box::pin(async move { observed.observe().await })
             }),
-            rollouts: Arc::new(crate::rollout::Rollouts {}),
+            rollouts: rollouts.clone(),
             token: Token::open(&config.state_dir)?,
             address,
         });
@@ -178,7 +186,8 @@ impl Host {
             admin_listener,
             server,
             admin,
-            consumers,
+            bindings,
+            rollouts,
             registry,
             config,
             workers,
@@ -195,7 +204,7 @@ impl Host {
 
     /// Its rollouts.
     pub fn rollouts(&self) -> Arc<Rollouts> {
-        todo!()
+        self.rollouts.clone()
     }
 
     /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not
@@ -211,11 +220,7 @@ impl Host {
                 .clone()
                 .serve(self.admin_listener, admin_stop.clone()),
         );
-        let consumers = TaskTracker::new();
-        for consumer in &self.consumers {
-            consumers.spawn(consumer.clone().run(streams_stop.clone()));
-        }
-        consumers.close();
+        self.bindings.start(streams_stop.clone());
         let serving = tokio::spawn(self.server.serve(self.http, stop.child_token()));
         self.admin.set_ready(true);
         stop.cancelled().await;
@@ -224,7 +229,8 @@ impl Host {
         let finished = async {
             // The listener's task ends once its last connection has.
             let _ = serving.await;
-            consumers.wait().await;
+            self.bindings.finished().await;
+            self.rollouts.shut_down().await;
         };
         if tokio::time::timeout(self.config.shutdown_grace, finished)
             .await
@@ -233,15 +239,35 @@ impl Host {
             tracing::warn!("work was still in flight when the shutdown's grace ended");
         }
         streams_stop.working.cancel();
-        consumers.wait().await;
+        self.bindings.finished().await;
         for component in self.registry.components() {
-            self.registry.switch(component, None);
+            self.registry.switch(&component, None);
         }
         admin_stop.cancel();
         let _ = admin.await;
         drop(self.workers);
         tracing::info!("shutdown ends");
     }
+}
+
+fn runtime(config: &HostConfig, workers: &Workers) -> Result<Runtime, StartError> {
+    let limits = PoolLimits {
+        instances_max: config.engine.instances_max,
+        memory_bytes_max: config.engine.memory_bytes_max,
+    };
+    Ok(Runtime::new(limits, &config.code_dir, workers.handle())?)
+}
+
+/// How rollouts bind what they have brought up.
+fn bind_to(bindings: &Arc<Bindings>) -> rollout::Bind {
+    let bindings = bindings.clone();
+    Box::new(move |application| {
+        let bindings = bindings.clone();
+        Box::pin(async move {
+            let bound = bindings.bind(&application).await;
+            bound.map_err(|error| format!("routes and subscriptions did not follow: {error}"))
+        })
+    })
 }
 
 async fn open_backends(config: &HostConfig, store: Arc<Embedded>) -> Result<Backends, StartError> {
@@ -252,55 +278,4 @@ async fn open_backends(config: &HostConfig, store: Arc<Embedded>) -> Result<Back
         blobs,
         peers: OnceLock::new(),
     })
-}
-
-async fn consumers(
-    application: &Application,
-    streams: &Arc<dyn Streams>,
-    dispatch: &Arc<Dispatch>,
-    metrics: &Metrics,
-) -> Result<Vec<Arc<Consumer>>, StartError> {
-    forget_strangers(application, streams).await?;
-    for (subject, limits) in &application.streams {
-        streams
-            .limit(subject, limits.length_max)
-            .await
-            .map_err(StartError::Stream)?;
-    }
-    let mut consumers = Vec::new();
-    for subscription in &application.subscriptions {
-        let counted = metrics.subscription(&subscription.subject, &subscription.component);
-        let consumer = Consumer::new(
-            subscription.clone(),
-            streams.clone(),
-            dispatch.clone(),
-            counted,
-        );
-        consumer.declare().await.map_err(StartError::Stream)?;
-        consumers.push(consumer);
-    }
-    Ok(consumers)
-}
-
-/// Forgets groups that no subscription names any more and that owe nothing: they would hold messages
-/// until their subjects are full.
-async fn forget_strangers(
-    application: &Application,
-    streams: &Arc<dyn Streams>,
-) -> Result<(), StartError> {
-    for group in streams.groups().await.map_err(StartError::Stream)? {
-        let named = application.subscriptions.iter().any(|subscription| {
-            subscription.subject == group.subject && subscription.component == group.name
-        });
-        if named {
-            continue;
-        }
-        let status = streams.status(&group).await;
-        if status.is_ok_and(|status| status.lag + status.pending + status.dead == 0) {
-            streams.forget(&group).await.map_err(StartError::Stream)?;
-        } else {
-            tracing::warn!(%group, "no subscription names this group any more, and it holds messages that nobody handles: subscribe again, or they count against the subject's length");
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 //! it is younger than the record, has its default.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -210,13 +211,19 @@ pub struct Reuse {
     pub idle_timeout: Duration,
 }
 
-/// A request that a component answers with a status below 400 when it can work.
+/// A request that a component answers with a status of 2xx when it can work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// The method, upper-case.
     pub method: String,
     /// The path, and the query if there is one; begins with a slash.
     pub path: String,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
 }
 
 /// How long a revision that is no longer current may take to finish what it accepted.

@@ -108,9 +108,9 @@ impl Maker {
         &self,
         settings: &Component,
         artifact: &Artifact,
-    ) -> Result<Compiled, CandidateError> {
+    ) -> Result<Compiled, LoadError> {
         let name = &settings.name;
-        Ok(self.runtime.compile(name, artifact, settings.preemption)?)
+        self.runtime.compile(name, artifact, settings.preemption)
     }
 
     /// Links a compiled artifact with a revision's settings. `exports` says which other component

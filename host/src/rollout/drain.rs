@@ -58,7 +58,10 @@ fn owed(revision: &Revision) -> String {
         revision.leases(WorkKind::Request),
         revision.leases(WorkKind::Delivery),
     );
-    format!("revision {} still works: {requests} requests, {deliveries} deliveries", revision.id())
+    format!(
+        "revision {} still works: {requests} requests, {deliveries} deliveries",
+        revision.id()
+    )
 }
 
 async fn finish(
@@ -67,7 +70,10 @@ async fn finish(
     kind: WorkKind,
     limit: Duration,
 ) {
-    if tokio::time::timeout(limit, revision.drained(kind)).await.is_ok() {
+    if tokio::time::timeout(limit, revision.drained(kind))
+        .await
+        .is_ok()
+    {
         return;
     }
     tracing::warn!(

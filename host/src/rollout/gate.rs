@@ -47,9 +47,16 @@ pub fn check_bindings(
             binding,
         });
     };
-    let routed = application.routes.iter().any(|route| route.component == *name);
+    let routed = application
+        .routes
+        .iter()
+        .any(|route| route.component == *name);
     if loaded.http.is_none() && (routed || settings.health.is_some()) {
-        let binding = if routed { "its route" } else { "its health request" };
+        let binding = if routed {
+            "its route"
+        } else {
+            "its health request"
+        };
         let export = "wasi:http/incoming-handler or wasi:http/handler";
         missing(export, binding.to_owned());
     }
@@ -78,7 +85,11 @@ pub fn check_calls(
         }
         for revision in registry.living(&caller) {
             for problem in revision.loaded().missing_in(name, &world) {
-                let diff = if diff.is_empty() { String::new() } else { format!("\n{diff}") };
+                let diff = if diff.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n{diff}")
+                };
                 problems.push(CandidateError::Call {
                     caller: caller.clone(),
                     callee: name.clone(),
@@ -91,7 +102,9 @@ pub fn check_calls(
     }
     for callee in loaded.callees() {
         let traffic = registry.traffic(callee);
-        let candidate = traffic.as_ref().and_then(|traffic| traffic.candidate.as_ref());
+        let candidate = traffic
+            .as_ref()
+            .and_then(|traffic| traffic.candidate.as_ref());
         let Some((candidate, _)) = candidate else {
             continue;
         };
@@ -139,7 +152,10 @@ pub async fn prewarm(
     loaded: &Loaded,
     work: Work,
 ) -> Result<Option<http::StatusCode>, CandidateError> {
-    loaded.prewarm(work).await.map_err(CandidateError::Instantiate)?;
+    loaded
+        .prewarm(work)
+        .await
+        .map_err(CandidateError::Instantiate)?;
     match (&settings.health, &loaded.http) {
         (Some(health), Some(export)) => {
             let request = health_request(&settings.name, health);
@@ -165,7 +181,7 @@ pub async fn prewarm(
 fn health_request(component: &ComponentName, health: &Health) -> Request<WasiBody> {
     let nothing = Empty::<Bytes>::new().map_err(|never| match never {});
     Request::builder()
-        .method(health.method.clone())
+        .method(health.method.as_str())
         .uri(format!("http://{component}.internal{}", health.path))
         .header(http::header::HOST, format!("{component}.internal"))
         .body(nothing.boxed_unsync())

@@ -119,12 +119,19 @@ mod tests {
         let active = sample(1000, 0, FAST);
         let verdict = judge(&active, &sample(200, 20, FAST), SAMPLES_MIN);
         assert!(matches!(verdict, Verdict::Bad(_)), "{verdict:?}");
-        assert_eq!(judge(&active, &sample(100, 1, FAST), SAMPLES_MIN), Verdict::Good);
+        assert_eq!(
+            judge(&active, &sample(100, 1, FAST), SAMPLES_MIN),
+            Verdict::Good
+        );
     }
 
     #[test]
     fn failures_that_both_have_are_not_the_candidates() {
-        let verdict = judge(&sample(1000, 300, FAST), &sample(100, 30, FAST), SAMPLES_MIN);
+        let verdict = judge(
+            &sample(1000, 300, FAST),
+            &sample(100, 30, FAST),
+            SAMPLES_MIN,
+        );
         assert_eq!(verdict, Verdict::Good);
     }
 
@@ -134,7 +141,11 @@ mod tests {
         let active = sample(1000, 0, slow);
         let verdict = judge(&active, &sample(100, 0, slow * 5), SAMPLES_MIN);
         assert!(matches!(verdict, Verdict::Bad(_)), "{verdict:?}");
-        let verdict = judge(&sample(1000, 0, FAST), &sample(100, 0, FAST * 4), SAMPLES_MIN);
+        let verdict = judge(
+            &sample(1000, 0, FAST),
+            &sample(100, 0, FAST * 4),
+            SAMPLES_MIN,
+        );
         assert_eq!(verdict, Verdict::Good);
     }
 

@@ -11,7 +11,9 @@ use super::model::{Rollout, RolloutEvent, RolloutState, Step, StepDone};
 
 /// The time, in milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let passed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -156,7 +158,10 @@ impl Live {
     }
 
     fn want(&self, wanted: WantedEnd) {
-        let mut slot = self.wanted_end.lock().expect("no holder of this lock panics");
+        let mut slot = self
+            .wanted_end
+            .lock()
+            .expect("no holder of this lock panics");
         slot.get_or_insert(wanted);
         self.ending.cancel();
     }
@@ -164,7 +169,10 @@ impl Live {
     /// Waits until somebody ends it.
     pub async fn ended_early(&self) -> WantedEnd {
         self.ending.cancelled().await;
-        let wanted = self.wanted_end.lock().expect("no holder of this lock panics");
+        let wanted = self
+            .wanted_end
+            .lock()
+            .expect("no holder of this lock panics");
         wanted.clone().expect("it is set before the signal")
     }
 
@@ -186,22 +194,28 @@ impl Live {
     pub fn events(self: Arc<Self>) -> BoxStream<'static, RolloutEvent> {
         let changes = self.changed.subscribe();
         let start = (self, changes, 0);
-        Box::pin(futures::stream::unfold(start, |(live, mut changes, next)| async move {
-            loop {
-                changes.mark_unchanged();
-                let (event, over) = {
-                    let state = live.lock();
-                    (state.events.get(next).cloned(), state.record.state.is_final())
-                };
-                match event {
-                    Some(event) => return Some((event, (live, changes, next + 1))),
-                    None if over => return None,
-                    None => {
-                        let _ = changes.changed().await;
+        Box::pin(futures::stream::unfold(
+            start,
+            |(live, mut changes, next)| async move {
+                loop {
+                    changes.mark_unchanged();
+                    let (event, over) = {
+                        let state = live.lock();
+                        (
+                            state.events.get(next).cloned(),
+                            state.record.state.is_final(),
+                        )
+                    };
+                    match event {
+                        Some(event) => return Some((event, (live, changes, next + 1))),
+                        None if over => return None,
+                        None => {
+                            let _ = changes.changed().await;
+                        }
                     }
                 }
-            }
-        }))
+            },
+        ))
     }
 }
 

@@ -1,114 +1,513 @@
 //! Rollouts: moving a component's traffic from one revision to another.
+//!
+//! ```text
+//! command -> line of the component -> run: verify -> compile -> prewarm -> migrate -> (canary)
+//!                                          -> switch (durable, then current) -> drain -> retire
+//! ```
+//!
+//! Rollouts of one component wait for each other; those of different components run side by side. A
+//! rollout that joins the line of a canary ends it. `start` brings up what was current last.
 
+mod apply;
+mod candidate;
+mod drain;
 mod error;
+mod gate;
+mod judge;
+mod line;
+mod live;
 pub mod model;
+mod run;
+mod start;
+mod status;
 pub mod store;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
+pub use candidate::{CandidateError, Maker};
 pub use error::RolloutError;
+use line::{Job, Joined, Lines, Wanted};
+use live::{Live, WantedEnd};
 use model::{
-    ApplyPlan, ApplyRequest, Cause, ComponentStatus, Plan, RevisionSummary, RollbackRequest,
-    Rollout, RolloutEvent, StoredArtifact, SwapRequest,
+    Cause, Plan, RevisionSummary, RollbackRequest, Rollout, RolloutEvent, RolloutState, Share,
+    StoredArtifact, SwapRequest,
 };
+use run::Run;
+pub use start::{Parts, StartProblem, start};
+use status::Rates;
+use store::{ArtifactStore, NewRollout, RevisionRecord, RolloutLog, StoreError};
 
-use crate::name::{ComponentName, Digest, RolloutId};
+use crate::manifest::model::Application;
+use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
+use crate::revision::Registry;
+use crate::runtime::{Artifact, Background, Work};
+
+/// Rollouts that ended and whose events are still in memory: some minutes of a busy operator.
+const ENDED_KEPT: usize = 64;
+
+/// Steps of one canary. More than that is a script, not a plan.
+const CANARY_STEPS_MAX: usize = 20;
+
+/// Makes an application's routes and subscriptions hold, in place of the earlier ones.
+pub type Bind =
+    Box<dyn Fn(Arc<Application>) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// All rollouts of a host.
-pub struct Rollouts {}
+pub struct Rollouts {
+    registry: Arc<Registry>,
+    maker: Arc<Maker>,
+    log: RolloutLog,
+    artifacts: ArtifactStore,
+    background: Background,
+    /// What is current, as the log has it.
+    current: Mutex<BTreeMap<ComponentName, RevisionRecord>>,
+    /// Whose routes and subscriptions hold.
+    application: ArcSwap<Application>,
+    bind: Bind,
+    lines: Lines,
+    live: Mutex<BTreeMap<RolloutId, Arc<Live>>>,
+    /// Switches happen one at a time.
+    switching: Semaphore,
+    /// Lines and drains at work.
+    drains: TaskTracker,
+    rates: Rates,
+    revisions_kept: usize,
+}
 
 impl Rollouts {
-    /// What serves and what drains, by component.
-    pub fn status(&self) -> Vec<ComponentStatus> {
-        todo!()
-    }
-
     /// The revisions of a component that are kept, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::UnknownComponent`] where none is kept.
     pub async fn revisions(
         &self,
         component: &ComponentName,
     ) -> Result<Vec<RevisionSummary>, RolloutError> {
-        todo!("{component}")
+        let records = self.log.revisions(component).await?;
+        let current = self.current(component).map(|record| record.revision);
+        if records.is_empty() {
+            return Err(RolloutError::UnknownComponent(component.clone()));
+        }
+        let summary = |record: &RevisionRecord| record.summary(Some(record.revision) == current);
+        Ok(records.iter().map(summary).collect())
     }
 
-    /// Takes an artifact into the store.
+    /// Takes an artifact into the store, durably.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::WrongDigest`] when it is not the expected one; nothing is stored then.
     pub async fn store_artifact(
         &self,
         bytes: Vec<u8>,
         expected: Option<Digest>,
     ) -> Result<StoredArtifact, RolloutError> {
-        todo!("{bytes:?} {expected:?}")
+        let store = self.artifacts.clone();
+        blocking(move || {
+            let found = Digest::of(&bytes);
+            match expected {
+                Some(expected) if expected != found => {
+                    Err(RolloutError::WrongDigest { found, expected })
+                }
+                Some(_) | None => Ok(store.put(&bytes)?),
+            }
+        })
+        .await
     }
 
-    /// What a swap would do.
+    /// What a swap would do. The candidate is compiled, beside traffic, and linked; it gets no work.
+    ///
+    /// # Errors
+    ///
+    /// The component or the artifact is not there. What is wrong with the candidate is in the plan.
     pub async fn plan(
-        &self,
+        self: &Arc<Self>,
         component: &ComponentName,
         request: SwapRequest,
     ) -> Result<Plan, RolloutError> {
-        todo!("{component} {request:?}")
+        let current = self.check(component, &request)?;
+        let digest = request.artifact.unwrap_or(current.digest);
+        let artifact = self.stored(digest).await?;
+        let steps = request.canary.as_ref().map(|canary| canary.steps.clone());
+        let mut steps = steps.unwrap_or_default();
+        steps.retain(|share| *share < Share::ALL);
+        steps.push(Share::ALL);
+        let settings = run::changed(current.settings.clone(), &request.config);
+        let is_changed = |(name, value): &(&String, &String)| {
+            current.settings.environment.get(*name) != Some(*value)
+        };
+        let config_changes = request.config.iter().filter(is_changed);
+        let config_changes = config_changes.map(|(name, _)| name.clone()).collect();
+        let (wit_diff, problems) = run::examine(self, &current, settings, &artifact).await?;
+        Ok(Plan {
+            component: component.clone(),
+            from: Some(current.revision),
+            from_digest: Some(current.digest),
+            digest,
+            bytes: artifact.bytes.len() as u64,
+            wit_diff,
+            config_changes,
+            problems,
+            steps,
+        })
     }
 
     /// Begins a swap, or queues it.
+    ///
+    /// # Errors
+    ///
+    /// The request makes no sense, or the line is full. What becomes of the swap is in its record.
     pub async fn swap(
         self: &Arc<Self>,
         component: &ComponentName,
         request: SwapRequest,
     ) -> Result<Rollout, RolloutError> {
-        todo!("{component} {request:?}")
+        self.swap_for(Cause::Swap, component, request).await
     }
 
     /// The same for another cause than an operator's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rollouts::swap`].
     pub async fn swap_for(
         self: &Arc<Self>,
         cause: Cause,
         component: &ComponentName,
         request: SwapRequest,
     ) -> Result<Rollout, RolloutError> {
-        todo!("{cause:?} {component} {request:?}")
+        let current = self.check(component, &request)?;
+        let digest = request.artifact.unwrap_or(current.digest);
+        // Also renews it, so that it is kept until the rollout's turn comes.
+        self.stored(digest).await?;
+        let live = self
+            .begin(NewRollout {
+                component: component.clone(),
+                cause,
+                by: request.by,
+                from: Some(current.revision),
+                to: None,
+                digest,
+            })
+            .await?;
+        let job = Job {
+            live,
+            wanted: Wanted::Change {
+                artifact: request.artifact,
+                environment: request.config,
+            },
+            canary: request.canary,
+            bind: None,
+        };
+        self.join(component, job).await
     }
 
-    /// Begins a rollback, or queues it.
+    /// Begins a rollback, or queues it. The revision that comes back passes the gate like any other.
+    ///
+    /// # Errors
+    ///
+    /// There is no such revision, or the line is full.
     pub async fn roll_back(
         self: &Arc<Self>,
         component: &ComponentName,
         request: RollbackRequest,
     ) -> Result<Rollout, RolloutError> {
-        todo!("{component} {request:?}")
+        let current = self
+            .current(component)
+            .ok_or_else(|| RolloutError::UnknownComponent(component.clone()))?;
+        let to = match request.to {
+            Some(to) => to,
+            None => {
+                let previous = self.log.previous(component).await?;
+                previous.ok_or_else(|| RolloutError::NoEarlierRevision(component.clone()))?
+            }
+        };
+        let record = self.log.revision(to).await?;
+        let record = record.filter(|record| record.component == *component);
+        let record = record.ok_or_else(|| RolloutError::UnknownRevision {
+            component: component.clone(),
+            revision: to,
+        })?;
+        let live = self
+            .begin(NewRollout {
+                component: component.clone(),
+                cause: Cause::Rollback,
+                by: request.by,
+                from: Some(current.revision),
+                to: Some(to),
+                digest: record.digest,
+            })
+            .await?;
+        let job = Job {
+            live,
+            wanted: Wanted::Revision(to),
+            canary: None,
+            bind: None,
+        };
+        self.join(component, job).await
     }
 
     /// Ends a rollout that has not switched yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::TooLateToCancel`], [`RolloutError::UnknownRollout`].
     pub async fn cancel(&self, rollout: RolloutId) -> Result<Rollout, RolloutError> {
-        todo!("{rollout}")
+        let Some(live) = self.live(rollout) else {
+            self.rollout(rollout).await?;
+            return Err(RolloutError::TooLateToCancel(rollout));
+        };
+        let wanted = WantedEnd {
+            state: RolloutState::Cancelled,
+            reason: "an operator cancelled it".to_owned(),
+        };
+        if live.end(wanted) {
+            Ok(live.record())
+        } else {
+            Err(RolloutError::TooLateToCancel(rollout))
+        }
     }
 
     /// The history, the newest first: of one component or all, at most `limit` entries.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::Storage`].
     pub async fn history(
         &self,
         component: Option<&ComponentName>,
         limit: usize,
     ) -> Result<Vec<Rollout>, RolloutError> {
-        todo!("{component:?} {limit}")
+        let mut found = self.log.history(component, limit).await?;
+        for rollout in &mut found {
+            if let Some(live) = self.live(rollout.id) {
+                *rollout = live.record();
+            }
+        }
+        Ok(found)
     }
 
     /// One rollout.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::UnknownRollout`].
     pub async fn rollout(&self, rollout: RolloutId) -> Result<Rollout, RolloutError> {
-        todo!("{rollout}")
+        if let Some(live) = self.live(rollout) {
+            return Ok(live.record());
+        }
+        let found = self.log.rollout(rollout).await?;
+        found.ok_or(RolloutError::UnknownRollout(rollout))
     }
 
-    /// What happens in a rollout, from its beginning; ends after its final state. One that ended
-    /// before this host started gives only what its record says.
+    /// What happens in a rollout, from its beginning; ends after its final state. One that ended long
+    /// ago, or before this host started, gives only what its record says.
+    ///
+    /// # Errors
+    ///
+    /// [`RolloutError::UnknownRollout`].
     pub async fn events(
         &self,
         rollout: RolloutId,
     ) -> Result<BoxStream<'static, RolloutEvent>, RolloutError> {
-        todo!("{rollout}")
+        match self.live(rollout) {
+            Some(live) => Ok(live.events()),
+            None => Ok(live::events_of(self.rollout(rollout).await?)),
+        }
     }
 
-    /// Makes a manifest true, component by component.
-    pub async fn apply(self: &Arc<Self>, request: ApplyRequest) -> Result<ApplyPlan, RolloutError> {
-        todo!("{request:?}")
+    /// Refuses every later command, ends what has not switched, and waits for lines and drains. Whoever
+    /// calls it bounds the wait.
+    pub async fn shut_down(&self) {
+        let living: Vec<_> = self.lock_live().values().cloned().collect();
+        self.drains.close();
+        for live in living {
+            live.end(WantedEnd {
+                state: RolloutState::Interrupted,
+                reason: "the host was shut down".to_owned(),
+            });
+        }
+        self.drains.wait().await;
     }
+
+    /// Checks what can be checked before a rollout begins.
+    fn check(
+        &self,
+        component: &ComponentName,
+        request: &SwapRequest,
+    ) -> Result<RevisionRecord, RolloutError> {
+        let current = self
+            .current(component)
+            .ok_or_else(|| RolloutError::UnknownComponent(component.clone()))?;
+        if request.artifact.is_none() && request.config.is_empty() {
+            let what = "a swap needs another artifact, or configuration that changes";
+            return Err(RolloutError::Invalid(what.to_owned()));
+        }
+        if request
+            .config
+            .keys()
+            .any(|name| name.is_empty() || name.contains(['=', '\0']))
+        {
+            let what = "a configuration key is empty, or has a `=` in it";
+            return Err(RolloutError::Invalid(what.to_owned()));
+        }
+        if let Some(canary) = &request.canary {
+            let rising = canary.steps.windows(2).all(|pair| pair[0] < pair[1]);
+            if canary.steps.is_empty() || canary.steps.len() > CANARY_STEPS_MAX || !rising {
+                return Err(RolloutError::Invalid(format!(
+                    "a canary has 1 to {CANARY_STEPS_MAX} steps, each a larger share than the one before"
+                )));
+            }
+        }
+        Ok(current)
+    }
+
+    async fn begin(&self, new: NewRollout) -> Result<Arc<Live>, RolloutError> {
+        if self.drains.is_closed() {
+            return Err(RolloutError::ShuttingDown);
+        }
+        let record = self.log.begin(new).await?;
+        let live = Live::new(record.clone());
+        let mut all = self.lock_live();
+        all.insert(record.id, live.clone());
+        let ended = all
+            .iter()
+            .filter(|(_, live)| live.record().state.is_final());
+        let ended: Vec<_> = ended.map(|(id, _)| *id).collect();
+        for id in ended.iter().take(ended.len().saturating_sub(ENDED_KEPT)) {
+            all.remove(id);
+        }
+        Ok(live)
+    }
+
+    async fn join(
+        self: &Arc<Self>,
+        component: &ComponentName,
+        job: Job,
+    ) -> Result<Rollout, RolloutError> {
+        let live = job.live.clone();
+        match self.lines.join(component, job) {
+            Ok(Joined::First) => {
+                let (rollouts, component) = (self.clone(), component.clone());
+                self.drains.spawn(async move {
+                    while let Some(job) = rollouts.lines.next(&component) {
+                        Run::new(&rollouts, job).carry_out().await;
+                    }
+                });
+            }
+            Ok(Joined::Waits) => {
+                live.began(
+                    model::Step::Queue,
+                    Some("another rollout is at work".to_owned()),
+                );
+            }
+            Err(full) => {
+                live.turn(RolloutState::Refused, Some(full.to_string()));
+                self.log.update(&live.record()).await?;
+                return Err(full);
+            }
+        }
+        Ok(live.record())
+    }
+
+    /// A rollout has drained.
+    async fn complete(&self, live: &Live) {
+        live.turn(RolloutState::Completed, None);
+        if let Err(error) = self.log.update(&live.record()).await {
+            tracing::error!(error = %candidate::in_words(&error), "rollout could not be recorded");
+        }
+        self.prune().await;
+    }
+
+    /// Forgets what is kept no longer: revisions, their artifacts, their compiled code.
+    async fn prune(&self) {
+        let components = self.registry.components();
+        let living = components
+            .iter()
+            .flat_map(|component| self.registry.living(component));
+        let living: BTreeSet<RevisionId> = living.map(|revision| revision.id()).collect();
+        let pruned = match self.log.prune(self.revisions_kept, &living).await {
+            Ok(unused) => self.remove(unused).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = pruned {
+            tracing::warn!(error = %candidate::in_words(&error), "old revisions could not be removed");
+        }
+    }
+
+    async fn remove(&self, digests: BTreeSet<Digest>) -> Result<(), RolloutError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let (artifacts, maker) = (self.artifacts.clone(), self.maker.clone());
+        blocking(move || {
+            for digest in digests {
+                artifacts.remove(&digest)?;
+                maker.runtime.forget(digest);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn lock_live(&self) -> std::sync::MutexGuard<'_, BTreeMap<RolloutId, Arc<Live>>> {
+        self.live.lock().expect("no holder of this lock panics")
+    }
+
+    fn live(&self, rollout: RolloutId) -> Option<Arc<Live>> {
+        self.lock_live().get(&rollout).cloned()
+    }
+
+    fn current(&self, component: &ComponentName) -> Option<RevisionRecord> {
+        let current = self.current.lock().expect("no holder of this lock panics");
+        current.get(component.as_str()).cloned()
+    }
+
+    fn set_current(&self, component: &ComponentName, record: Option<RevisionRecord>) {
+        let mut current = self.current.lock().expect("no holder of this lock panics");
+        match record {
+            Some(record) => current.insert(component.clone(), record),
+            None => current.remove(component.as_str()),
+        };
+    }
+
+    fn application(&self) -> Arc<Application> {
+        self.application.load_full()
+    }
+
+    async fn artifact(&self, digest: Digest) -> Result<Option<Artifact>, StoreError> {
+        let artifacts = self.artifacts.clone();
+        let bytes = tokio::task::spawn_blocking(move || artifacts.get(&digest)).await??;
+        Ok(bytes.map(|bytes| Artifact { digest, bytes }))
+    }
+
+    async fn stored(&self, digest: Digest) -> Result<Artifact, RolloutError> {
+        let artifact = self.artifact(digest).await?;
+        artifact.ok_or(RolloutError::UnknownArtifact(digest))
+    }
+
+    /// Work of the host's own on a candidate: the gate's requests.
+    fn work(&self) -> Work {
+        Work {
+            id: 0,
+            depth: 0,
+            kind: crate::runtime::WorkKind::Request,
+            pin: None,
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
+) -> Result<T, RolloutError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| RolloutError::Storage(Box::new(error)))?
 }

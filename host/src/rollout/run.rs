@@ -26,7 +26,7 @@ use super::store::{NewRevision, RevisionRecord, StoreError};
 use crate::manifest::model::Component;
 use crate::name::{ComponentName, Digest};
 use crate::revision::{Revision, Traffic};
-use crate::runtime::{Artifact, Compiled, Sample, WorkKind};
+use crate::runtime::{Artifact, Compiled, Sample};
 
 /// How often a canary's figures are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
@@ -100,7 +100,8 @@ impl<'a> Run<'a> {
             reason,
             "rollout ended without a switch"
         );
-        self.live.amend(|record| record.reason = Some(reason.clone()));
+        self.live
+            .amend(|record| record.reason = Some(reason.clone()));
         let mut record = self.live.record();
         record.state = state;
         record.ended_at_ms = Some(super::live::now_ms());
@@ -114,7 +115,9 @@ impl<'a> Run<'a> {
     async fn until_switched(&self) -> Result<(), Ended> {
         let candidate = self.unless_ended(self.prepare()).await?;
         if let Some(canary) = &self.job.canary {
-            self.rollouts.lines.begin_baking(&self.component, &self.live);
+            self.rollouts
+                .lines
+                .begin_baking(&self.component, &self.live);
             let proved = self.unless_ended(self.prove(&candidate, canary)).await;
             self.live.set_baking(false);
             if let Err(ended) = proved {
@@ -143,11 +146,12 @@ impl<'a> Run<'a> {
 
         let began = self.live.began(Step::Verify, Some(digest.short()));
         let artifact = self.artifact(digest).await?;
-        let diff = self.world_diff(&artifact).await?;
-        self.live.done(Step::Verify, began, Some(world_in_words(&diff)));
+        let diff = world_diff(self.rollouts, &self.component, &artifact).await?;
+        self.live
+            .done(Step::Verify, began, Some(world_in_words(&diff)));
 
         let began = self.live.began(Step::Compile, None);
-        let compiled = self.compile(&settings, &artifact).await?;
+        let compiled = compile(self.rollouts, &settings, &artifact).await?;
         let origin = gate::origin(&compiled).to_owned();
         self.live.done(Step::Compile, began, Some(origin));
 
@@ -155,8 +159,11 @@ impl<'a> Run<'a> {
             Some(record) => record,
             None => self.new_revision(settings, digest).await?,
         };
-        self.live.amend(|rollout| rollout.to = Some(record.revision));
-        let began = self.live.began(Step::Prewarm, Some(format!("revision {}", record.revision)));
+        self.live
+            .amend(|rollout| rollout.to = Some(record.revision));
+        let began = self
+            .live
+            .began(Step::Prewarm, Some(format!("revision {}", record.revision)));
         let (revision, detail) = self.prewarm(&record, &compiled, &diff).await?;
         self.live.done(Step::Prewarm, began, detail);
 
@@ -180,7 +187,10 @@ impl<'a> Run<'a> {
             } => {
                 let current = self.rollouts.current(&self.component);
                 let current = current.ok_or_else(|| {
-                    Ended::Refused(format!("component {} is not there any more", self.component))
+                    Ended::Refused(format!(
+                        "component {} is not there any more",
+                        self.component
+                    ))
                 })?;
                 let digest = artifact.unwrap_or(current.digest);
                 Ok((changed(current.settings, environment), digest, None))
@@ -197,37 +207,10 @@ impl<'a> Run<'a> {
 
     async fn artifact(&self, digest: Digest) -> Result<Artifact, Ended> {
         self.rollouts.artifact(digest).await?.ok_or_else(|| {
-            Ended::Refused(format!("no artifact with the digest {digest} is stored any more"))
+            Ended::Refused(format!(
+                "no artifact with the digest {digest} is stored any more"
+            ))
         })
-    }
-
-    async fn world_diff(&self, artifact: &Artifact) -> Result<String, Ended> {
-        let Some(current) = self.rollouts.current(&self.component) else {
-            return Ok(String::new());
-        };
-        if current.digest == artifact.digest {
-            return Ok(String::new());
-        }
-        let Some(old) = self.rollouts.artifact(current.digest).await? else {
-            return Ok(String::new());
-        };
-        let new = artifact.clone();
-        let diff = move || gate::world_diff(&old.bytes, &new.bytes);
-        Ok(self.rollouts.background.run(diff).await)
-    }
-
-    async fn compile(
-        &self,
-        settings: &Component,
-        artifact: &Artifact,
-    ) -> Result<Compiled, CandidateError> {
-        let (maker, settings, artifact) = (
-            self.rollouts.maker.clone(),
-            settings.clone(),
-            artifact.clone(),
-        );
-        let compile = move || maker.compile(&settings, &artifact);
-        self.rollouts.background.run(compile).await
     }
 
     async fn new_revision(
@@ -259,7 +242,12 @@ impl<'a> Run<'a> {
             None => rollouts.application(),
         };
         let mut problems = gate::check_bindings(&application, &record.settings, &loaded);
-        problems.extend(gate::check_calls(&rollouts.registry, &self.component, &loaded, diff));
+        problems.extend(gate::check_calls(
+            &rollouts.registry,
+            &self.component,
+            &loaded,
+            diff,
+        ));
         refuse(&problems)?;
         let work = rollouts.work();
         let status = gate::prewarm(&record.settings, &loaded, work).await?;
@@ -301,7 +289,9 @@ impl<'a> Run<'a> {
             };
             registry.switch(&self.component, Some(traffic));
             let samples_min = canary.samples_min.unwrap_or(SAMPLES_MIN);
-            let sample = self.watch(&active, &candidate.revision, bake, samples_min).await?;
+            let sample = self
+                .watch(&active, &candidate.revision, bake, samples_min)
+                .await?;
             let detail = format!("{watched}: {}", Words(&sample));
             self.live.done(Step::Canary, began, Some(detail));
         }
@@ -416,7 +406,14 @@ impl<'a> Run<'a> {
             if let Some((revision, record)) = leaving {
                 let began = live.began(Step::Drain, Some(format!("revision {}", record.revision)));
                 let limits = &record.settings.drain;
-                drain(&rollouts.registry, &component, &revision, limits, Some(&live)).await;
+                drain(
+                    &rollouts.registry,
+                    &component,
+                    &revision,
+                    limits,
+                    Some(&live),
+                )
+                .await;
                 live.done(Step::Drain, began, None);
                 let began = live.began(Step::Retire, None);
                 drop(revision);
@@ -436,15 +433,80 @@ fn refuse(problems: &[CandidateError]) -> Result<(), Ended> {
 }
 
 fn world_in_words(diff: &str) -> String {
-    let what = if diff.is_empty() { "unchanged" } else { "changed" };
+    let what = if diff.is_empty() {
+        "unchanged"
+    } else {
+        "changed"
+    };
     format!("world {what}")
 }
 
 /// Settings with these environment variables on top.
-pub(super) fn changed(mut settings: Component, environment: &BTreeMap<String, String>) -> Component {
+pub(super) fn changed(
+    mut settings: Component,
+    environment: &BTreeMap<String, String>,
+) -> Component {
     settings.environment.extend(environment.clone());
     settings
 }
 
-/// What a revision's kind of work is while it is tried out before its switch.
-pub(super) const TRIAL: WorkKind = WorkKind::Request;
+async fn world_diff(
+    rollouts: &Rollouts,
+    component: &ComponentName,
+    artifact: &Artifact,
+) -> Result<String, StoreError> {
+    let current = rollouts.current(component);
+    let Some(current) = current.filter(|current| current.digest != artifact.digest) else {
+        return Ok(String::new());
+    };
+    let Some(old) = rollouts.artifact(current.digest).await? else {
+        return Ok(String::new());
+    };
+    let new = artifact.clone();
+    let diff = move || gate::world_diff(&old.bytes, &new.bytes);
+    Ok(rollouts.background.run(diff).await)
+}
+
+async fn compile(
+    rollouts: &Rollouts,
+    settings: &Component,
+    artifact: &Artifact,
+) -> Result<Compiled, CandidateError> {
+    let (maker, settings, artifact) = (rollouts.maker.clone(), settings.clone(), artifact.clone());
+    let compile = move || maker.compile(&settings, &artifact);
+    Ok(rollouts.background.run(compile).await?)
+}
+
+/// What the gate would say of a candidate, without running anything of it: how its world differs, and
+/// what would be refused.
+pub(super) async fn examine(
+    rollouts: &Arc<Rollouts>,
+    current: &RevisionRecord,
+    settings: Component,
+    artifact: &Artifact,
+) -> Result<(String, Vec<String>), StoreError> {
+    let component = settings.name.clone();
+    let diff = world_diff(rollouts, &component, artifact).await?;
+    let record = RevisionRecord {
+        settings,
+        digest: artifact.digest,
+        ..current.clone()
+    };
+    let examined = async {
+        let compiled = compile(rollouts, &record.settings, artifact).await?;
+        let exports = gate::exports_of_others(&rollouts.registry, &component);
+        let loaded = rollouts.maker.link(&record, &compiled, &exports)?;
+        let application = rollouts.application();
+        let mut problems = gate::check_bindings(&application, &record.settings, &loaded);
+        problems.extend(gate::check_calls(
+            &rollouts.registry,
+            &component,
+            &loaded,
+            &diff,
+        ));
+        Ok::<_, CandidateError>(problems)
+    };
+    let problems = examined.await.unwrap_or_else(|problem| vec![problem]);
+    let problems = problems.iter().map(|problem| in_words(problem)).collect();
+    Ok((diff, problems))
+}

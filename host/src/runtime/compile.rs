@@ -120,6 +120,21 @@ impl CompileCache {
         Ok((component, Origin::Compiled))
     }
 
+    /// Removes what was compiled from the artifact with this digest, for any engine. Code that is in
+    /// use stays mapped. Blocks.
+    pub fn forget(&self, digest: Digest) {
+        let prefix = format!("{digest}-");
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+            if let (true, Err(error)) = (ours, fs::remove_file(entry.path())) {
+                tracing::warn!(path = %entry.path().display(), %error, "compiled code could not be removed");
+            }
+        }
+    }
+
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
         let mut hasher = std::hash::DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);

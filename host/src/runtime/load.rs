@@ -13,13 +13,13 @@ use super::bindings::lifecycle::MigratingIndices;
 use super::bindings::messaging::MessagesIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
+use super::error::InvokeError;
 use super::http::{HttpExport, concurrent, sync};
 use super::instance::Instances;
 use super::linker::{self, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
 use super::migration::Migration;
 use super::shape::shape;
-use super::error::InvokeError;
 use super::state::{Context, InstanceState, Work};
 use crate::manifest::model as manifest;
 use crate::name::{ComponentName, Digest};
@@ -211,7 +211,10 @@ impl Loaded {
         });
         match made.await {
             Ok(Ok(made)) => made,
-            Ok(Err(_)) => Err(InvokeError::Deadline { component, deadline }),
+            Ok(Err(_)) => Err(InvokeError::Deadline {
+                component,
+                deadline,
+            }),
             Err(_) => Err(InvokeError::Panic { component }),
         }
     }
@@ -324,6 +327,11 @@ impl Runtime {
             calls,
             workers,
         ))
+    }
+
+    /// Removes an artifact's compiled code from the cache.
+    pub fn forget(&self, digest: Digest) {
+        self.cache.forget(digest);
     }
 
     fn host_linker(&self, kind: EngineKind) -> wasmtime::Result<Linker<InstanceState>> {

@@ -117,9 +117,7 @@ fn to_error_code(error: &InvokeError) -> Error {
         }
         InvokeError::NotRunning { .. }
         | InvokeError::Retired { .. }
-        | InvokeError::NotExported { .. } => {
-            Error::DestinationUnavailable
-        }
+        | InvokeError::NotExported { .. } => Error::DestinationUnavailable,
         InvokeError::TooDeep { .. } => Error::LoopDetected,
         InvokeError::BodyTooLarge { bytes_max, .. } => Error::HttpRequestBodySize(Some(*bytes_max)),
         InvokeError::HeadersTooLarge { .. } => Error::HttpRequestHeaderSectionSize(None),

@@ -1,0 +1,182 @@
+//! What binds the world to the application right now: routes and subscriptions, which a manifest that
+//! is applied may change while they work.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::capability::streams::{StreamError, Streams};
+use crate::dispatch::Dispatch;
+use crate::manifest::model::{Application, Subscription};
+use crate::routing::Router;
+use crate::telemetry::Metrics;
+use crate::trigger::http::Server;
+use crate::trigger::stream::{Consumer, Stop};
+
+/// The routes and subscriptions that hold.
+pub(super) struct Bindings {
+    server: Arc<Server>,
+    streams: Arc<dyn Streams>,
+    dispatch: Arc<Dispatch>,
+    metrics: Arc<Metrics>,
+    bound: Mutex<Vec<Bound>>,
+    /// Set once subscriptions work.
+    stop: Mutex<Option<Stop>>,
+    tasks: TaskTracker,
+}
+
+/// One subscription that holds.
+#[derive(Clone)]
+struct Bound {
+    subscription: Subscription,
+    consumer: Arc<Consumer>,
+    /// It claims nothing more once this is cancelled.
+    ended: CancellationToken,
+}
+
+impl Bindings {
+    /// Nothing is bound yet.
+    pub(super) fn new(
+        server: Arc<Server>,
+        streams: Arc<dyn Streams>,
+        dispatch: Arc<Dispatch>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            server,
+            streams,
+            dispatch,
+            metrics,
+            bound: Mutex::default(),
+            stop: Mutex::default(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Makes the application's routes and subscriptions hold in place of the earlier ones. What did
+    /// not change works on; what is gone finishes what it holds.
+    ///
+    /// # Errors
+    ///
+    /// The streams failed; then nothing has changed.
+    pub(super) async fn bind(&self, application: &Application) -> Result<(), StreamError> {
+        for (subject, limits) in &application.streams {
+            self.streams.limit(subject, limits.length_max).await?;
+        }
+        let earlier = self.lock().clone();
+        let mut bound = Vec::new();
+        for subscription in &application.subscriptions {
+            let same = earlier
+                .iter()
+                .find(|bound| bound.subscription == *subscription);
+            bound.push(match same {
+                Some(same) => same.clone(),
+                None => self.make(subscription).await?,
+            });
+        }
+        for new in bound.iter().filter(|bound| !holds(&earlier, bound)) {
+            self.work(new);
+        }
+        for gone in earlier.iter().filter(|gone| !holds(&bound, gone)) {
+            gone.ended.cancel();
+        }
+        *self.lock() = bound;
+        self.server.route_by(Router::new(&application.routes));
+        forget_strangers(application, &self.streams).await
+    }
+
+    /// Has the subscriptions work until `stop`.
+    pub(super) fn start(&self, stop: Stop) {
+        *self.stop.lock().expect("no holder of this lock panics") = Some(stop);
+        for bound in self.lock().iter() {
+            self.work(bound);
+        }
+    }
+
+    /// Waits until no subscription holds anything. They were told to stop.
+    pub(super) async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Takes the figures that are asked for, not counted, from the backend.
+    pub(super) async fn observe(&self) {
+        let bound = self.lock().clone();
+        for bound in &bound {
+            bound.consumer.observe().await;
+        }
+    }
+
+    async fn make(&self, subscription: &Subscription) -> Result<Bound, StreamError> {
+        let metrics = &self.metrics;
+        let consumer = Consumer::new(
+            subscription.clone(),
+            self.streams.clone(),
+            self.dispatch.clone(),
+            metrics.subscription(&subscription.subject, &subscription.component),
+        );
+        consumer.declare().await?;
+        Ok(Bound {
+            subscription: subscription.clone(),
+            consumer,
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Nothing before the host serves.
+    fn work(&self, bound: &Bound) {
+        let stop = self.stop.lock().expect("no holder of this lock panics");
+        let Some(stop) = stop.clone() else {
+            return;
+        };
+        let (consumer, ended) = (bound.consumer.clone(), bound.ended.clone());
+        self.tasks.spawn(async move {
+            let own = Stop {
+                claiming: stop.claiming.child_token(),
+                working: stop.working.clone(),
+            };
+            let claiming = own.claiming.clone();
+            let run = consumer.run(own);
+            tokio::pin!(run);
+            tokio::select! {
+                biased;
+                () = &mut run => return,
+                () = ended.cancelled() => claiming.cancel(),
+            }
+            run.await;
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Bound>> {
+        self.bound.lock().expect("no holder of this lock panics")
+    }
+}
+
+fn holds(all: &[Bound], one: &Bound) -> bool {
+    all.iter()
+        .any(|other| Arc::ptr_eq(&other.consumer, &one.consumer))
+}
+
+/// Forgets groups that no subscription names any more and that owe nothing: they would hold messages
+/// until their subjects are full.
+async fn forget_strangers(
+    application: &Application,
+    streams: &Arc<dyn Streams>,
+) -> Result<(), StreamError> {
+    for group in streams.groups().await? {
+        let named = application.subscriptions.iter().any(|subscription| {
+            subscription.subject == group.subject && subscription.component == group.name
+        });
+        if named {
+            continue;
+        }
+        let status = streams.status(&group).await;
+        if status.is_ok_and(|status| status.lag + status.pending + status.dead == 0) {
+            streams.forget(&group).await?;
+        } else {
+            tracing::warn!(%group, "no subscription names this group any more, and it holds messages that nobody handles: subscribe again, or they count against the subject's length");
+        }
+    }
+    Ok(())
+}
