@@ -11,6 +11,7 @@
 
 mod harness;
 mod media;
+mod rollouts;
 
 mod admin;
 mod admin_api;

@@ -41,7 +41,7 @@ pub struct Run {
 #[derive(Default)]
 struct Shared {
     counting: Cell<bool>,
-    latencies: RefCell<Vec<Duration>>,
+    answers: RefCell<Vec<Timed>>,
 }
 
 /// Puts a server under load. Panics where an answer is not a whole 200.
@@ -79,16 +79,69 @@ async fn drive(load: &Load<'_>, server: &Server) -> Run {
         }
         measured = window => measured,
     };
-    let mut latencies = shared.latencies.take();
-    assert!(!latencies.is_empty(), "{} was never answered", load.path);
-    latencies.sort_unstable();
-    let requests = latencies.len() as f64;
+    let answers = shared.answers.take();
+    assert!(!answers.is_empty(), "{} was never answered", load.path);
+    let requests = answers.len() as f64;
     Run {
         requests_per_second: requests / elapsed.as_secs_f64(),
-        p50_ms: quantile_ms(&latencies, 0.50),
-        p99_ms: quantile_ms(&latencies, 0.99),
+        p50_ms: quantile_of(&answers, 0.50),
+        p99_ms: quantile_of(&answers, 0.99),
         cpu_micros: cpu_seconds * 1e6 / requests,
     }
+}
+
+/// An answer, when it was complete and how long it took.
+pub type Timed = (Instant, Duration);
+
+/// Keeps a server under load for as long as `work` runs, which is told nothing of it; all answers, in
+/// the order in which they came. Panics where one is not a whole 200.
+pub fn beside<T>(
+    load: &Load<'_>,
+    address: SocketAddr,
+    core: Option<usize>,
+    work: impl FnOnce() -> T,
+) -> (T, Vec<Timed>) {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a thread can have a runtime");
+            pinned(core, || {
+                LocalSet::new().block_on(&runtime, until(load, address, stopped))
+            })
+        });
+        let done = work();
+        // Where the load has ended before, joining it says why.
+        let _ = stop.send(());
+        (done, load.join().expect("the load is answered"))
+    })
+}
+
+async fn until(
+    load: &Load<'_>,
+    address: SocketAddr,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) -> Vec<Timed> {
+    let shared = Rc::new(Shared::default());
+    shared.counting.set(true);
+    let mut connections = JoinSet::new();
+    for _ in 0..load.connections {
+        connections.spawn_local(connection(address, load.path.to_owned(), shared.clone()));
+    }
+    tokio::select! {
+        ended = connections.join_next() => panic!("a connection to {}: {ended:?}", load.path),
+        _ = stopped => {}
+    }
+    shared.answers.take()
+}
+
+/// The quantile of these answers' latencies, in milliseconds.
+pub fn quantile_of(answers: &[Timed], quantile: f64) -> f64 {
+    let mut latencies: Vec<Duration> = answers.iter().map(|(_, took)| *took).collect();
+    latencies.sort_unstable();
+    quantile_ms(&latencies, quantile)
 }
 
 fn quantile_ms(sorted: &[Duration], quantile: f64) -> f64 {
@@ -124,7 +177,8 @@ async fn ask_on(
             return Err(std::io::Error::other(text));
         }
         if shared.counting.get() {
-            shared.latencies.borrow_mut().push(start.elapsed());
+            let answer = (Instant::now(), start.elapsed());
+            shared.answers.borrow_mut().push(answer);
         }
     }
 }

@@ -15,6 +15,7 @@ mod calls;
 mod convert;
 mod load;
 mod process;
+mod rollout;
 mod serve;
 mod settings;
 mod start;
@@ -26,6 +27,17 @@ mod app;
 #[path = "../harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
 mod harness;
+
+mod media {
+    pub use super::app::{User, manifest};
+}
+#[path = "../rollouts"]
+mod rollouts {
+    #[allow(dead_code, reason = "the tests use the rest of it")]
+    pub mod load;
+    pub mod soak;
+    pub mod timeline;
+}
 
 use settings::{Section, Settings};
 use table::Table;
@@ -49,6 +61,7 @@ fn main() {
             Section::Calls => calls::measure(&settings, &mut table),
             Section::Convert => convert::measure(&settings, &mut table),
             Section::Start => start::measure(&settings, &mut table),
+            Section::Rollout => rollout::measure(&settings, &mut table),
         }
     }
     println!("{table}");

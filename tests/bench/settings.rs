@@ -6,12 +6,13 @@ use std::time::Duration;
 /// Printed where an option is wrong.
 pub const USAGE: &str = "\
 cargo bench -p wharf-tests -- [OPTIONS]
-  --only SECTIONS    of serve,calls,convert,start; all by default
+  --only SECTIONS    of serve,calls,convert,start,rollout; all by default
   --rounds N         alternating runs of each contender, and starts of each kind [5]
   --seconds S        length of one run under load [4]
   --connections N    connections of the load [32]
   --conversions N    alternating conversions by the application and by ffmpeg [3]
-  --minutes M        length of the sound that is converted [10]";
+  --minutes M        length of the sound that is converted [10]
+  --swaps N          swaps of the soak, and of the look at memory [1000]";
 
 /// A part of the table.
 #[derive(Clone, Copy, PartialEq)]
@@ -20,6 +21,7 @@ pub enum Section {
     Calls,
     Convert,
     Start,
+    Rollout,
 }
 
 impl FromStr for Section {
@@ -31,6 +33,7 @@ impl FromStr for Section {
             "calls" => Ok(Self::Calls),
             "convert" => Ok(Self::Convert),
             "start" => Ok(Self::Start),
+            "rollout" => Ok(Self::Rollout),
             _ => Err(format!("there is no section {text:?}")),
         }
     }
@@ -44,6 +47,7 @@ pub struct Settings {
     pub connections: usize,
     pub conversions: usize,
     pub minutes: u32,
+    pub swaps: usize,
     /// The options as they were given.
     pub arguments: String,
 }
@@ -61,12 +65,14 @@ impl Settings {
                 Section::Calls,
                 Section::Convert,
                 Section::Start,
+                Section::Rollout,
             ],
             rounds: 5,
             run: Duration::from_secs(4),
             connections: 32,
             conversions: 3,
             minutes: 10,
+            swaps: 1000,
             arguments: arguments.join(" "),
         };
         let mut rest = arguments.into_iter();
@@ -93,6 +99,10 @@ impl Settings {
             }
             "--connections" => self.connections = count(option, value)?,
             "--conversions" => self.conversions = count(option, value)?,
+            "--swaps" => {
+                let swaps: u32 = count(option, value)?;
+                self.swaps = swaps as usize;
+            }
             "--minutes" => self.minutes = count(option, value)?,
             _ => return Err(format!("there is no option {option}")),
         }

@@ -4,14 +4,19 @@
 
 pub mod artifacts;
 pub mod client;
+pub mod held;
 pub mod host;
 pub mod manifest;
 pub mod metrics;
+pub mod operator;
 pub mod poll;
 pub mod upstream;
+pub mod variant;
 
 pub use artifacts::{guest, root};
 pub use client::{Client, Reply};
 pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};
+pub use operator::{Operator, Swap};
 pub use poll::eventually;
+pub use variant::variant;
