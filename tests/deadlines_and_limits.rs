@@ -201,12 +201,29 @@ async fn malformed_requests_get_an_answer_or_a_closed_door_and_nothing_else_suff
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_its_headers_too_slowly_is_dropped() {
-    let manifest = Manifest::serving("hello", "");
+/// A host that waits a second for a request's headers.
+async fn impatient_host() -> Host {
     let config = "state_dir = \"state\"\n[http]\nlisten = \"127.0.0.1:0\"\nheader_timeout = \"1s\"\n\
                   [admin]\nlisten = \"127.0.0.1:0\"\n";
-    let host = Launch::of(&manifest).host_config(config).start().await;
+    let manifest = Manifest::serving("hello", "");
+    Launch::of(&manifest).host_config(config).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed_after_the_header_timeout() {
+    let host = impatient_host().await;
+    let mut socket = TcpStream::connect(host.http).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer))
+        .await
+        .expect("the connection is closed")
+        .ok();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_its_headers_too_slowly_is_dropped() {
+    let host = impatient_host().await;
     let mut socket = TcpStream::connect(host.http).await.unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
     let mut answer = Vec::new();
@@ -228,4 +245,29 @@ async fn a_small_body_goes_through_under_every_limit() {
     let request = client.request("POST", "/echo").body(full("12345")).unwrap();
     assert_eq!(client.send(request).await.expect(200).text(), "12345");
     client.post("/echo", "123456").await.expect(413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_holds_a_thousand_of_the_hosts_resources_and_no_more() {
+    let host = host("misbehave", "").await;
+    let client = host.client();
+    client.get("/resources?n=900").await.expect(200);
+    client.get("/resources?n=1100").await.expect(502);
+    client.get("/ok").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_writes_for_a_head_request_is_thrown_away_for_a_while_only() {
+    for name in ["hello", "hello3"] {
+        let host = host(name, "response_idle = \"1s\"").await;
+        let client = host.client();
+        let request = client
+            .request("HEAD", "/stream?n=100000&ms=20")
+            .body(empty())
+            .unwrap();
+        let reply = client.send(request).await.expect(200);
+        assert!(reply.body.is_empty(), "{name}");
+        host.metric_becomes("wharf_instances", &[("component", name)], 0.0)
+            .await;
+    }
 }
