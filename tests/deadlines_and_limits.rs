@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::client::{channel, empty, full, generated, send_data};
-use crate::harness::{Host, Launch, Manifest};
+use crate::harness::{Host, Launch, Manifest, Reply};
 
 async fn host(name: &str, limits: &str) -> Host {
     let more = format!("[component.{name}.limits]\n{limits}");
@@ -270,4 +270,52 @@ async fn what_a_guest_writes_for_a_head_request_is_thrown_away_for_a_while_only(
         host.metric_becomes("wharf_instances", &[("component", name)], 0.0)
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_headers_pass_where_their_bytes_do() {
+    let host = host("hello", "request_headers = \"16KiB\"").await;
+    for client in [host.client(), host.client2()] {
+        for (headers, status) in [(300, 200), (450, 431)] {
+            let mut request = client.request("GET", "/");
+            for index in 0..headers {
+                request = request.header(format!("x-header-number-{index}"), "x".repeat(24));
+            }
+            let reply = client.send(request.body(empty()).unwrap()).await;
+            assert_eq!(reply.status, status, "{headers} headers");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_pauses_longer_than_the_idle_limit_gets_the_rest() {
+    for name in ["hello", "hello3"] {
+        let host = host(name, "response_idle = \"1s\"").await;
+        let client = host.client();
+        // More than the sockets' buffers hold, so that the component has to wait.
+        let request = client
+            .request("GET", "/stream?n=400&pad=65536")
+            .body(empty())
+            .unwrap();
+        let response = client.open(request).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let reply = Reply::read(response).await;
+        assert_eq!(reply.broken, None, "{name}");
+        assert!(reply.text().starts_with("chunk 0"), "{name}");
+        assert!(
+            reply.body.len() > 400 * 65536,
+            "{name}: {}",
+            reply.body.len()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_a_kept_instance_never_finishes_is_broken_off() {
+    let limits = "response_idle = \"1s\"\n[component.misbehave.reuse]\nrequests = 10";
+    let host = host("misbehave", limits).await;
+    let client = host.client();
+    let reply = client.get("/unfinished").await.expect(200);
+    assert_eq!(reply.text(), "begun");
+    assert!(reply.broken.is_some(), "it must not look complete");
 }

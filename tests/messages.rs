@@ -355,8 +355,11 @@ component = "sender"
     }
     host.logged("the delivery that was put off", |entry| {
         entry["message"] == "delivery failed"
+            && entry["revision"].is_string()
             && entry["component"] == "worker"
-            && entry["error"].as_str().is_some_and(|error| error.contains("busy"))
+            && entry["error"]
+                .as_str()
+                .is_some_and(|error| error.contains("busy"))
     })
     .await;
     for key in ["a", "b", "c"] {

@@ -28,6 +28,7 @@ mod outbound;
 mod peers;
 mod shape;
 mod state;
+mod tasks;
 mod views;
 
 pub use check::check_imports;

@@ -40,6 +40,11 @@ const HTTP2_STREAMS_MAX: u32 = 200;
 /// own limits are below.
 const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
 
+/// Headers of one HTTP/1 request, in number: far more than any client sends, so that it is the bytes
+/// that a component's own limit counts which decide. More would make hyper's list of them larger
+/// than the smallest of its buffers.
+const HTTP1_HEADERS_MAX: usize = 500;
+
 /// What the listener needs for its work.
 pub struct Server {
     router: Router,
@@ -100,10 +105,14 @@ impl Server {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Small responses leave at once; without it they wait for the peer's acknowledgement.
         stream.set_nodelay(true)?;
+        let mut first_byte = [0];
         // Until the version of HTTP is known there is no other limit.
         tokio::select! {
             biased;
-            first = tokio::time::timeout(self.config.header_timeout, stream.readable()) => first??,
+            // Readiness alone may be a false alarm.
+            first = tokio::time::timeout(self.config.header_timeout, stream.peek(&mut first_byte)) => {
+                first??;
+            }
             () = stop.cancelled() => return Ok(()),
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -111,6 +120,7 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
+            .max_headers(HTTP1_HEADERS_MAX)
             .pipeline_flush(true);
         builder
             .http2()
