@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::model::HttpListener;
 use crate::dispatch::Dispatch;
 use crate::routing::{Outcome, Router};
-use respond::{ResponseBody, failed, method_not_allowed, no_route};
+use respond::{Form, ResponseBody, failed, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
 /// that the loop does not spin while connections close.
@@ -142,6 +142,7 @@ impl Server {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
+        let form = Form::of(request.headers());
         let uri = request.uri();
         let host = uri.host().or_else(|| {
             let header = request.headers().get(http::header::HOST)?.to_str().ok()?;
@@ -152,13 +153,13 @@ impl Server {
             .find(request.method().as_str(), host, uri.path())
         {
             Outcome::Found(found) => found.component,
-            Outcome::NotFound => return no_route(uri.path()),
-            Outcome::MethodNotAllowed { allow } => return method_not_allowed(&allow),
+            Outcome::NotFound => return no_route(form, uri.path()),
+            Outcome::MethodNotAllowed { allow } => return method_not_allowed(form, &allow),
         };
         let work = self.dispatch.work();
         match self.dispatch.http(&component, request, work).await {
             Ok(response) => response.map(ResponseBody::Guest),
-            Err(error) => failed(&error),
+            Err(error) => failed(form, &error),
         }
     }
 }
