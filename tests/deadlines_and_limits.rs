@@ -302,7 +302,13 @@ async fn a_reader_that_pauses_longer_than_the_idle_limit_gets_the_rest() {
         socket.read_exact(&mut begun).await.unwrap();
         assert!(begun.starts_with(b"HTTP/1.1 200"), "{name}");
         // The pause is what is tried: there is nothing that it could wait for.
+        let before = resident_kib(&host);
         tokio::time::sleep(Duration::from_secs(4)).await;
+        let grown = resident_kib(&host).saturating_sub(before);
+        assert!(
+            grown < 16 << 10,
+            "{name}: {grown} KiB more for a reader that pauses"
+        );
         let mut rest = Vec::new();
         socket.read_to_end(&mut rest).await.unwrap();
         assert!(rest.len() > 800 * 65536, "{name}: {}", rest.len());

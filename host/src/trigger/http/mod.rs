@@ -121,7 +121,8 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
             .max_headers(HTTP1_HEADERS_MAX)
-            .pipeline_flush(true);
+            // With its flushing of pipelines, hyper would hold all of a response that nobody reads.
+            .pipeline_flush(false);
         builder
             .http2()
             .timer(TokioTimer::new())
