@@ -196,7 +196,9 @@ async fn malformed_requests_get_an_answer_or_a_closed_door_and_nothing_else_suff
             String::from_utf8_lossy(attempt)
         );
         let text = String::from_utf8_lossy(&answer).into_owned();
-        assert!(!text.starts_with("HTTP/1.1 200"), "{attempt:?}: {text}");
+        // A component that began to answer before the body turned out to be broken has not ended.
+        let complete = text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n0\r\n\r\n");
+        assert!(!complete, "{attempt:?}: {text}");
         host.client().get("/").await.expect(200);
     }
 }
