@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -55,6 +56,21 @@ async fn metrics_count_requests_by_component_and_status_with_latency() {
     assert!(metrics.has("wharf_request_duration_seconds_bucket", &[("le", "+Inf")]));
     assert!(metrics.has("wharf_instances", &labels));
     assert!(metrics.has("wharf_traps_total", &labels));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_whose_clients_go_away_are_counted() {
+    for guest in ["hello", "hello3"] {
+        let host = Launch::of(&Manifest::serving(guest, "")).start().await;
+        let client = host.client();
+        let waiting = client.get("/slow?ms=20000");
+        let abandoned = tokio::time::timeout(Duration::from_millis(300), waiting).await;
+        assert!(abandoned.is_err(), "{guest} answers only after 20 s");
+        drop(client);
+        let labels = [("component", guest)];
+        host.metric_becomes("wharf_requests_cancelled_total", &labels, 1.0)
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::client::{channel, empty, full, generated, send_data};
 use crate::harness::{Host, Launch, Manifest};
@@ -196,17 +196,36 @@ async fn malformed_requests_get_an_answer_or_a_closed_door_and_nothing_else_suff
             String::from_utf8_lossy(attempt)
         );
         let text = String::from_utf8_lossy(&answer).into_owned();
-        assert!(!text.starts_with("HTTP/1.1 200"), "{attempt:?}: {text}");
+        // A component that began to answer before the body turned out to be broken has not ended.
+        let complete = text.starts_with("HTTP/1.1 200") && text.ends_with("\r\n0\r\n\r\n");
+        assert!(!complete, "{attempt:?}: {text}");
         host.client().get("/").await.expect(200);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_its_headers_too_slowly_is_dropped() {
-    let manifest = Manifest::serving("hello", "");
+/// A host that waits a second for a request's headers.
+async fn impatient_host() -> Host {
     let config = "state_dir = \"state\"\n[http]\nlisten = \"127.0.0.1:0\"\nheader_timeout = \"1s\"\n\
                   [admin]\nlisten = \"127.0.0.1:0\"\n";
-    let host = Launch::of(&manifest).host_config(config).start().await;
+    let manifest = Manifest::serving("hello", "");
+    Launch::of(&manifest).host_config(config).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed_after_the_header_timeout() {
+    let host = impatient_host().await;
+    let mut socket = TcpStream::connect(host.http).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer))
+        .await
+        .expect("the connection is closed")
+        .ok();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_its_headers_too_slowly_is_dropped() {
+    let host = impatient_host().await;
     let mut socket = TcpStream::connect(host.http).await.unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
     let mut answer = Vec::new();
@@ -228,4 +247,83 @@ async fn a_small_body_goes_through_under_every_limit() {
     let request = client.request("POST", "/echo").body(full("12345")).unwrap();
     assert_eq!(client.send(request).await.expect(200).text(), "12345");
     client.post("/echo", "123456").await.expect(413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_holds_a_thousand_of_the_hosts_resources_and_no_more() {
+    let host = host("misbehave", "").await;
+    let client = host.client();
+    client.get("/resources?n=900").await.expect(200);
+    client.get("/resources?n=1100").await.expect(502);
+    client.get("/ok").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_writes_for_a_head_request_is_thrown_away_for_a_while_only() {
+    for name in ["hello", "hello3"] {
+        let host = host(name, "response_idle = \"1s\"").await;
+        let client = host.client();
+        let request = client
+            .request("HEAD", "/stream?n=100000&ms=20")
+            .body(empty())
+            .unwrap();
+        let reply = client.send(request).await.expect(200);
+        assert!(reply.body.is_empty(), "{name}");
+        host.metric_becomes("wharf_instances", &[("component", name)], 0.0)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_headers_pass_where_their_bytes_do() {
+    let host = host("hello", "request_headers = \"16KiB\"").await;
+    for client in [host.client(), host.client2()] {
+        for (headers, status) in [(300, 200), (450, 431)] {
+            let mut request = client.request("GET", "/");
+            for index in 0..headers {
+                request = request.header(format!("x-header-number-{index}"), "x".repeat(24));
+            }
+            let reply = client.send(request.body(empty()).unwrap()).await;
+            assert_eq!(reply.status, status, "{headers} headers");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_pauses_longer_than_the_idle_limit_gets_the_rest() {
+    for name in ["hello", "hello3"] {
+        let host = host(name, "response_idle = \"1s\"").await;
+        // Small buffers, which the response is far larger than: the component has to wait.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        let mut socket = socket.connect(host.http).await.unwrap();
+        let request =
+            b"GET /stream?n=800&pad=65536 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        let mut begun = [0; 1000];
+        socket.read_exact(&mut begun).await.unwrap();
+        assert!(begun.starts_with(b"HTTP/1.1 200"), "{name}");
+        // The pause is what is tried: there is nothing that it could wait for.
+        let before = resident_kib(&host);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let grown = resident_kib(&host).saturating_sub(before);
+        assert!(
+            grown < 16 << 10,
+            "{name}: {grown} KiB more for a reader that pauses"
+        );
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() > 800 * 65536, "{name}: {}", rest.len());
+        assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "{name} was cut off");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_a_kept_instance_never_finishes_is_broken_off() {
+    let limits = "response_idle = \"1s\"\n[component.misbehave.reuse]\nrequests = 10";
+    let host = host("misbehave", limits).await;
+    let client = host.client();
+    let reply = client.get("/unfinished").await.expect(200);
+    assert_eq!(reply.text(), "begun");
+    assert!(reply.broken.is_some(), "it must not look complete");
 }

@@ -325,3 +325,48 @@ async fn shutdown_waits_for_a_delivery_and_leaves_the_rest_for_the_next_start() 
         "it was finished before the exit"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_meets_a_full_component_is_put_off_without_counting() {
+    // One delivery is all that a message gets, so one that counted would be a dead letter.
+    let host = host(
+        "concurrency = 3\ndeliveries = 1\nbackoff = { first = \"50ms\", max = \"200ms\" }",
+        r#"
+[component.worker.limits]
+instances = 1
+queue = 1
+
+[component.sender]
+artifact = "{worker.wasm}"
+[component.sender.grants]
+keyvalue = ["default"]
+blobstore = ["files"]
+publish = ["work"]
+[[route]]
+path = "/publish"
+component = "sender"
+"#,
+    )
+    .await;
+    let client = host.client();
+    // One works, one waits, and the third finds the component full.
+    for key in ["a", "b", "c"] {
+        publish(&client, &format!("slow {key} 1000")).await;
+    }
+    host.logged("the delivery that was put off", |entry| {
+        entry["message"] == "delivery failed"
+            && entry["revision"].is_string()
+            && entry["component"] == "worker"
+            && entry["error"]
+                .as_str()
+                .is_some_and(|error| error.contains("busy"))
+    })
+    .await;
+    for key in ["a", "b", "c"] {
+        count_becomes(&client, &format!("done/{key}"), 1).await;
+        assert_eq!(count(&client, &format!("attempts/{key}")).await, 1);
+    }
+    let metrics = host.metrics().await;
+    assert_eq!(metrics.sum("wharf_dead_letters_total", &LABELS), 0.0);
+    assert_eq!(metrics.sum("wharf_retries_total", &LABELS), 0.0);
+}

@@ -241,3 +241,25 @@ async fn a_guest_sees_nothing_of_the_machine() {
     // Port 9 would be ConnectionRefused, had it been tried.
     assert_eq!(seen["socket"], "PermissionDenied", "{seen}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_logs_too_much_is_cut_short_and_that_is_said() {
+    let host = host().await;
+    host.client().get("/babble?lines=2000").await.expect(200);
+    let entry = host
+        .logged("how much was dropped", |entry| {
+            entry["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("the rest of its lines was dropped"))
+        })
+        .await;
+    assert_eq!(entry["component"], "misbehave");
+    let dropped = entry["lines"].as_u64().unwrap();
+    let kept = host
+        .log_entries()
+        .iter()
+        .filter(|entry| entry["message"] == "guest wrote to standard output")
+        .count() as u64;
+    assert_eq!(kept + dropped, 2000);
+    assert!(kept < 300, "{kept} lines of a kilobyte");
+}

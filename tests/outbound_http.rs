@@ -129,3 +129,29 @@ async fn a_component_that_fails_is_an_error_to_the_one_that_asked() {
     let reply = ask(&client, "misbehave.internal", "/ok").await;
     assert_eq!(reply, (200, "200 ok".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_own_time_limits_hold_for_components_too() {
+    let host = host("\"http://hello.internal\"").await;
+    let client = host.client();
+    let (status, text) = ask(
+        &client,
+        "hello.internal",
+        "/slow%3Fms=20000&first_byte_ms=200",
+    )
+    .await;
+    assert_eq!(status, 502, "{text}");
+    assert!(text.contains("ConnectionReadTimeout"), "{text}");
+    host.metric_becomes("wharf_instances", &[("component", "hello")], 0.0)
+        .await;
+    let path = "/stream%3Fn=2%26ms=20000&between_bytes_ms=200";
+    let reply = ask(&client, "hello.internal", path).await;
+    assert_eq!(
+        reply,
+        (200, "200 chunk 0\n".to_owned()),
+        "the second piece is too late"
+    );
+    let path = "/stream%3Fn=3%26ms=50&between_bytes_ms=5000";
+    let reply = ask(&client, "hello.internal", path).await;
+    assert_eq!(reply, (200, "200 chunk 0\nchunk 1\nchunk 2\n".to_owned()));
+}

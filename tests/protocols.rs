@@ -182,9 +182,7 @@ async fn a_client_that_goes_away_cancels_its_work() {
             let abandoned = tokio::time::timeout(Duration::from_millis(300), waiting).await;
             assert!(abandoned.is_err(), "{guest} answers only after 50 s");
             drop(client);
-            if guest == "hello" {
-                host.metric_becomes("wharf_instances", &labels, 0.0).await;
-            }
+            host.metric_becomes("wharf_instances", &labels, 0.0).await;
         }
         // Its work may not hold up anybody else either.
         assert_eq!(host.client().get("/").await.text(), "hello");
@@ -245,6 +243,25 @@ async fn an_instance_is_fresh_for_every_request_unless_reuse_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_idles_too_long_is_dropped() {
+    for guest in GUESTS {
+        let host = host(
+            guest,
+            "[component.NAME.reuse]\nrequests = 100\nidle = \"1s\"",
+        )
+        .await;
+        let instances = [("component", guest)];
+        for _ in 0..2 {
+            host.client().get("/state").await.expect(200);
+            let idling = host.metrics().await.sum("wharf_instances", &instances);
+            assert_eq!(idling, 1.0, "{guest} keeps it for the next request");
+            host.metric_becomes("wharf_instances", &instances, 0.0)
+                .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_instance_of_0_3_serves_several_requests_at_once() {
     let host = host("hello3", "[component.NAME.limits]\ninstances = 1").await;
     let client = host.client();
@@ -259,4 +276,58 @@ async fn one_instance_of_0_3_serves_several_requests_at_once() {
         "{:?}",
         before.elapsed()
     );
+}
+
+/// One instance of `hello3` for all requests, which may call itself.
+async fn one_for_all() -> Host {
+    host(
+        "hello3",
+        "[component.NAME.grants]\noutbound_http = [\"http://hello3.internal\"]\n\
+         [component.NAME.limits]\ninstances = 1\ndeadline = \"20s\"\n\
+         [component.NAME.reuse]\nrequests = 100000\nconcurrent = 100",
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_share_an_instance_keep_their_identities() {
+    let host = one_for_all().await;
+    let client = host.client();
+    // The second one comes while the first one waits.
+    let denied = async |ms: u64, authority: &str| {
+        let path = format!("/ask?ms={ms}&authority={authority}");
+        client.get(&path).await.expect(502)
+    };
+    tokio::join!(denied(1500, "first.example"), async {
+        client.get("/slow?ms=300").await.expect(200);
+        denied(0, "second.example").await
+    });
+    let mut ids = Vec::new();
+    for authority in ["first.example", "second.example"] {
+        let entry = host
+            .logged("the denial", |entry| {
+                let text = entry["message"].as_str().unwrap_or_default();
+                text.contains("outbound request denied") && text.contains(authority)
+            })
+            .await;
+        ids.push(entry["request_id"].as_u64().expect("it is a number"));
+    }
+    assert_ne!(ids[0], ids[1], "the first one is not taken for the second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_of_calls_ends_although_others_share_its_instance() {
+    let host = one_for_all().await;
+    let circle = tokio::spawn({
+        let client = host.client();
+        async move { client.get("/ask?ms=150&authority=hello3.internal").await }
+    });
+    let client = host.client();
+    while !circle.is_finished() {
+        client.get("/").await.expect(200);
+    }
+    let reply = circle.await.expect("it was answered");
+    assert!(matches!(reply.status, 502 | 508), "{reply:?}");
+    let log = host.log();
+    assert!(log.contains("deep at component hello3"), "{log}");
 }

@@ -114,3 +114,24 @@ async fn two_routes_that_match_the_same_requests_are_refused() {
         .expect("it must not start");
     assert!(failure.contains("route[1]"), "{failure}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_answers_by_itself_is_json_and_words_for_a_browser() {
+    let manifest = Manifest::new(
+        "[component.hello]\nartifact = \"{hello.wasm}\"\n\
+         [[route]]\npath = \"/only\"\ncomponent = \"hello\"\n",
+    );
+    let host = Launch::of(&manifest).start().await;
+    let client = host.client();
+    let reply = client.get("/nothing").await.expect(404);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.json()["error"], "no route matches /nothing");
+    let request = client
+        .request("GET", "/nothing")
+        .header("accept", "text/html,*/*;q=0.8");
+    let reply = client
+        .send(request.body(empty()).unwrap())
+        .await
+        .expect(404);
+    assert_eq!(reply.text(), "no route matches /nothing\n");
+}

@@ -140,3 +140,19 @@ async fn a_second_host_on_the_same_state_is_refused() {
     assert!(failure.contains("exited"), "{failure}");
     first.client().get("/").await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_another_application_is_refused_with_its_name() {
+    let first = host("1s").await;
+    let state = first.state().clone();
+    first.stop().await;
+    let text = std::fs::read_to_string(Manifest::serving("hello", "").path()).unwrap();
+    let other = Manifest::raw(&text.replace("\"tested\"", "\"another\""));
+    let second = Launch::of(&other).state(&state).try_start().await;
+    let failure = second.err().expect("it must not find the first one's data");
+    assert!(
+        failure.contains("belongs to the application \\\"tested\\\"")
+            || failure.contains("belongs to the application \"tested\""),
+        "{failure}"
+    );
+}

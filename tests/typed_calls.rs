@@ -87,3 +87,41 @@ async fn many_calls_at_once_each_get_their_own_answer() {
     });
     futures::future::join_all(all).await;
 }
+
+/// What a host says that does not start with `more` beside the caller.
+async fn refusal(more: &str) -> String {
+    let manifest = Manifest::new(&format!(
+        "[component.caller]\nartifact = \"{{caller.wasm}}\"\n{more}\n\
+         [[route]]\npath = \"/...\"\ncomponent = \"caller\"\n"
+    ));
+    let started = Launch::of(&manifest).try_start().await;
+    started.err().expect("it must not start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_two_components_export_is_refused_with_both_names() {
+    let failure = refusal(
+        "[component.callee]\nartifact = \"{callee.wasm}\"\n\
+         [component.double]\nartifact = \"{callee.wasm}\"",
+    )
+    .await;
+    assert!(
+        failure.contains("wharf:fixtures/arithmetic@0.1.0: both callee and double export it"),
+        "{failure}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_other_types_is_refused_with_the_function_that_differs() {
+    let failure = refusal("[component.callee]\nartifact = \"{reshaped.wasm}\"").await;
+    assert!(
+        failure.contains(
+            "wharf:fixtures/shapes@0.1.0: component callee exports it with other types: scale differs"
+        ),
+        "{failure}"
+    );
+    assert!(
+        !failure.contains("arithmetic"),
+        "what fits is no part of it: {failure}"
+    );
+}

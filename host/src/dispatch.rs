@@ -19,10 +19,12 @@ use crate::revision::{Lease, Registry};
 use crate::runtime::{
     CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, WorkKind, wasi_body,
 };
+use crate::telemetry::{ComponentMetrics, Metrics};
 
 /// Leases, invokes and counts.
 pub struct Dispatch {
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     next_id: AtomicU64,
 }
 
@@ -51,11 +53,15 @@ pub enum Settlement {
 }
 
 impl Dispatch {
-    /// Dispatches to the registry's revisions.
-    pub fn new(registry: Arc<Registry>) -> Self {
+    /// Dispatches to the registry's revisions, and counts in `metrics`.
+    pub fn new(registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
         // Identifiers of two runs of a host differ, so that their log lines can be told apart.
         let next_id = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
-        Self { registry, next_id }
+        Self {
+            registry,
+            metrics,
+            next_id,
+        }
     }
 
     /// The registry that it leases from.
@@ -89,9 +95,18 @@ impl Dispatch {
         B::Error: Into<wasi_body::Error>,
     {
         let began = Instant::now();
-        let lease = self.lease(component, work)?;
+        let lease = match self.lease(component, work) {
+            Ok(lease) => lease,
+            Err(error) => {
+                log_failure(component, &error, None, work);
+                let metrics = self.metrics.component(component);
+                metrics.answered(status(&error), began.elapsed());
+                return Err(error);
+            }
+        };
         let revision = lease.revision().clone();
         let context = revision.loaded().instances.context();
+        let unanswered = Unanswered(Some(context.metrics.clone()));
         let answered = match &revision.loaded().http {
             Some(export) => export.handle(request, work, lease).await,
             None => Err(InvokeError::NotExported {
@@ -102,10 +117,11 @@ impl Dispatch {
         let status = match &answered {
             Ok(response) => response.status(),
             Err(error) => {
-                log_failure(component, error, context.revision, work);
+                log_failure(component, error, Some(context.revision), work);
                 status(error)
             }
         };
+        unanswered.answered();
         let latency = began.elapsed();
         context.metrics.answered(status, latency);
         context.stats.ended(status.is_server_error(), latency);
@@ -115,12 +131,19 @@ impl Dispatch {
     /// Has the subscription's component handle a delivery. Cancelling cancels its work.
     pub async fn deliver(&self, subscription: &Subscription, delivery: &Delivery) -> Settlement {
         let work = self.work(WorkKind::Delivery, None);
-        let handled = self.handle(subscription, delivery, work).await;
+        let lease = self.lease(&subscription.component, work);
+        let revision = lease.as_ref().ok();
+        let revision = revision.map(|lease| tracing::field::display(lease.revision().id()));
+        let handled = match lease {
+            Ok(lease) => self.handle(lease, subscription, delivery, work).await,
+            Err(error) => Err(error),
+        };
         match handled {
             Ok(()) => Settlement::Acknowledge,
             Err(error) => {
                 tracing::warn!(
                     component = %subscription.component,
+                    revision,
                     subject = %subscription.subject,
                     entry_id = %delivery.entry,
                     request_id = work.id,
@@ -136,12 +159,12 @@ impl Dispatch {
 
     async fn handle(
         &self,
+        lease: Lease,
         subscription: &Subscription,
         delivery: &Delivery,
         work: Work,
     ) -> Result<(), InvokeError> {
         let began = Instant::now();
-        let lease = self.lease(&subscription.component, work)?;
         let revision = lease.revision().clone();
         if revision.loaded().messages.is_none() {
             return Err(InvokeError::NotExported {
@@ -173,6 +196,23 @@ impl Dispatch {
             .ok_or_else(|| InvokeError::NotRunning {
                 component: component.clone(),
             })
+    }
+}
+
+/// A request that nobody waits for any more, unless it was answered: counted when it is dropped.
+struct Unanswered(Option<Arc<ComponentMetrics>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.0 {
+            metrics.cancelled.inc();
+        }
     }
 }
 
@@ -305,14 +345,20 @@ fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
     longest.mul_f64(0.5 + chance / 2.0)
 }
 
-fn log_failure(component: &ComponentName, error: &InvokeError, revision: RevisionId, work: Work) {
+fn log_failure(
+    component: &ComponentName,
+    error: &InvokeError,
+    revision: Option<RevisionId>,
+    work: Work,
+) {
+    let revision = revision.map(tracing::field::display);
     let source = source_text(error);
     match status(error) {
         status if status.is_server_error() => {
-            tracing::warn!(%component, %revision, request_id = work.id, error = %error, source, "request failed");
+            tracing::warn!(%component, revision, request_id = work.id, error = %error, source, "request failed");
         }
         _ => {
-            tracing::debug!(%component, %revision, request_id = work.id, error = %error, "request refused")
+            tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused")
         }
     }
 }

@@ -85,6 +85,7 @@ struct SubscriptionLabel {
 pub struct Metrics {
     registry: Mutex<Registry>,
     requests: Family<RequestLabel, Counter>,
+    cancelled: Family<ComponentLabel, Counter>,
     latency: Family<ComponentLabel, Histogram>,
     instances: Family<ComponentLabel, Gauge>,
     traps: Family<ComponentLabel, Counter>,
@@ -98,6 +99,8 @@ pub struct Metrics {
 /// One component's metrics.
 pub struct ComponentMetrics {
     requests: [Counter; 5],
+    /// Requests whose client went away before the response began.
+    pub cancelled: Counter,
     latency: Histogram,
     /// Instances alive.
     pub instances: Gauge,
@@ -124,6 +127,7 @@ impl Default for Metrics {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("wharf")),
             requests: Family::default(),
+            cancelled: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             instances: Family::default(),
             traps: Family::default(),
@@ -142,6 +146,11 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().expect("no holder of this lock panics");
         registry.register("requests", "Requests answered", self.requests.clone());
+        registry.register(
+            "requests_cancelled",
+            "Requests whose client went away before the response began",
+            self.cancelled.clone(),
+        );
         registry.register_with_unit(
             "request_duration",
             "From a request's arrival to the first byte of its response",
@@ -184,6 +193,7 @@ impl Metrics {
         });
         ComponentMetrics {
             requests,
+            cancelled: self.cancelled.get_or_create(&label).clone(),
             latency: self.latency.get_or_create(&label).clone(),
             instances: self.instances.get_or_create(&label).clone(),
             traps: self.traps.get_or_create(&label).clone(),

@@ -137,7 +137,7 @@ impl Host {
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         let registry = Arc::new(Registry::default());
-        let dispatch = Arc::new(Dispatch::new(registry.clone()));
+        let dispatch = Arc::new(Dispatch::new(registry.clone(), metrics.clone()));
         let peers: std::sync::Weak<dyn crate::runtime::Peers> =
             Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
         let _ = backends.peers.set(peers);

@@ -163,7 +163,7 @@ raw_table! {
             memory: Size,
             /// From a request's arrival to the first byte of its response. Default 30s.
             deadline: Span,
-            /// Longest pause within a response body. Default 60s.
+            /// Longest wait for the component's next piece of a response body. Default 60s.
             response_idle: Span,
             /// Instances alive at once. Default 128.
             instances: u64,

@@ -28,6 +28,7 @@ pub async fn drain(
     limits: &Drain,
     live: Option<&Live>,
 ) {
+    let context = revision.loaded().instances.context();
     let finished = async {
         loop {
             tokio::join!(
@@ -35,6 +36,9 @@ pub async fn drain(
                 finish(component, revision, WorkKind::Delivery, limits.deliveries),
             );
             if registry.retire(component, revision) {
+                // Instances that idle end now, not when their time comes.
+                context.over.of(WorkKind::Request).cancel();
+                context.over.of(WorkKind::Delivery).cancel();
                 return;
             }
         }

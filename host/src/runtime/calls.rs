@@ -2,8 +2,8 @@
 //!
 //! An import that another component exports is linked to a trampoline: it borrows an instance of the
 //! callee's current revision for the call, so that either side can be replaced without touching the
-//! other. A caller that works for one request at a time keeps the callee's lease until that work ends:
-//! one request never sees two revisions of a callee.
+//! other. The callee's lease is kept until the caller's request is answered: one request never sees two
+//! revisions of a callee.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +12,32 @@ use std::time::Instant;
 
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{LinkerInstance, Val};
-use wasmtime::{Engine, StoreContextMut};
+use wasmtime::{AsContextMut, Engine, StoreContextMut};
 
 use super::error::InvokeError;
 use super::peers::{Callee, Peers};
 use super::state::{CALL_DEPTH_MAX, InstanceState, Work};
+use super::tasks::{SharedCallees, turn_to_caller};
 use crate::name::ComponentName;
 
 /// The revisions of other components that one piece of work has called.
 #[derive(Default)]
 pub struct Callees(HashMap<ComponentName, Callee>);
+
+impl Callees {
+    fn find(&self, target: &Target) -> Option<Callee> {
+        self.0.get(&target.component).cloned()
+    }
+
+    /// Keeps the first of a component's revisions that came, and gives that one.
+    fn keep(&mut self, target: &Target, leased: Callee) -> Callee {
+        let kept = self.0.entry(target.component.clone());
+        kept.or_insert(leased).clone()
+    }
+}
+
+/// Why a lock can be taken.
+const UNPOISONED: &str = "no holder of this lock panics";
 
 /// Numbers the links between imports and callees.
 static LINKS: AtomicU64 = AtomicU64::new(0);
@@ -49,7 +65,7 @@ pub fn link(
     exported_as: &str,
     component: &ComponentName,
 ) -> wasmtime::Result<()> {
-    // An instance that works for several requests at once would keep one's callee for another.
+    // An instance that works for several requests at once keeps the callees beside its tasks.
     let keeps = !concurrent;
     for (name, item) in import.exports(engine) {
         let ComponentItem::ComponentFunc(function) = item.ty else {
@@ -71,7 +87,10 @@ pub fn link(
             linker.func_new_concurrent(name, move |accessor, _ty, params, results| {
                 let target = target.clone();
                 Box::pin(async move {
-                    let pinned = accessor.with(|mut access| pin(access.get(), &target))?;
+                    let pinned = accessor.with(|mut access| {
+                        turn_to_caller(&mut access.as_context_mut())?;
+                        pin(access.get(), &target)
+                    })?;
                     call(
                         &pinned.callee(&target).await?,
                         pinned.work,
@@ -98,6 +117,7 @@ async fn call_from(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    turn_to_caller(&mut store)?;
     let pinned = pin(store.data_mut(), &target)?;
     let callee = pinned.callee(&target).await?;
     call(&callee, pinned.work, &target, params, results).await?;
@@ -114,16 +134,22 @@ async fn call_from(
 /// The callee's revision that this work has called before, or the way to lease the current one.
 struct Pinned {
     held: Option<Callee>,
+    /// Where a request of a shared instance keeps the revisions that it has called.
+    kept: Option<SharedCallees>,
     peers: Arc<dyn Peers>,
     work: Work,
 }
 
 impl Pinned {
     async fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
-        match &self.held {
-            Some(callee) => Ok(callee.clone()),
-            None => Ok(self.peers.callee(&target.component, self.work).await?),
+        if let Some(callee) = &self.held {
+            return Ok(callee.clone());
         }
+        let leased = self.peers.callee(&target.component, self.work).await?;
+        Ok(match &self.kept {
+            Some(kept) => kept.lock().expect(UNPOISONED).keep(target, leased),
+            None => leased,
+        })
     }
 }
 
@@ -150,8 +176,14 @@ fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
     let peers = peers.ok_or_else(|| InvokeError::NotRunning {
         component: component(),
     })?;
+    let kept = state.tasks.callees();
+    let held = match &kept {
+        Some(kept) => kept.lock().expect(UNPOISONED).find(target),
+        None => state.callees.find(target),
+    };
     Ok(Pinned {
-        held: state.callees.0.get(&target.component).cloned(),
+        held,
+        kept,
         peers,
         work,
     })

@@ -1,9 +1,12 @@
-//! What a guest writes to standard output and standard error becomes log lines.
+//! What a guest writes to standard output and standard error becomes log lines, as long as it is not
+//! too much.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -23,16 +26,67 @@ enum Source {
     Stderr,
 }
 
+/// What one instance may log within [`WINDOW`], in bytes. A panic with a long stack has some 10 KiB;
+/// a guest that logs in a loop would fill the disk.
+const LOG_BYTES_MAX: usize = 256 * 1024;
+
+/// How long what was logged counts.
+const WINDOW: Duration = Duration::from_secs(10);
+
 /// The log of one instance.
-pub struct GuestLog {
+#[derive(Clone)]
+pub struct GuestLog(Arc<Shared>);
+
+struct Shared {
     context: Arc<Context>,
-    work_id: u64,
+    /// The request or delivery that it works for; 0 where it is none alone.
+    work_id: AtomicU64,
+    budget: Mutex<Budget>,
+}
+
+/// What is left of the volume that an instance may log.
+struct Budget {
+    since: Instant,
+    bytes: usize,
+    dropped: u64,
 }
 
 impl GuestLog {
     /// The log of an instance that works for the request or delivery `work_id`.
     pub fn new(context: Arc<Context>, work_id: u64) -> Self {
-        Self { context, work_id }
+        Self(Arc::new(Shared {
+            context,
+            work_id: AtomicU64::new(work_id),
+            budget: Mutex::new(Budget {
+                since: Instant::now(),
+                bytes: 0,
+                dropped: 0,
+            }),
+        }))
+    }
+
+    /// What is written from here on belongs to this request or delivery; 0 for none alone.
+    pub fn turn_to(&self, work_id: u64) {
+        self.0.work_id.store(work_id, Ordering::Relaxed);
+    }
+
+    /// Whether a line of `bytes` bytes may be logged. What is dropped is counted, and told in a line of
+    /// its own once the window has passed or the instance ends.
+    pub fn admits(&self, bytes: usize) -> bool {
+        let mut budget = self.0.budget.lock().expect("no holder of this lock panics");
+        let ended = if budget.since.elapsed() >= WINDOW {
+            budget.since = Instant::now();
+            budget.bytes = 0;
+            std::mem::take(&mut budget.dropped)
+        } else {
+            0
+        };
+        budget.bytes = budget.bytes.saturating_add(bytes);
+        let admitted = budget.bytes <= LOG_BYTES_MAX;
+        budget.dropped += u64::from(!admitted);
+        drop(budget);
+        self.0.tell_dropped(ended);
+        admitted
     }
 
     /// Standard output: logged at *info*.
@@ -47,11 +101,33 @@ impl GuestLog {
 
     fn stream(&self, source: Source) -> LineStream {
         LineStream(Arc::new(Lines {
-            context: self.context.clone(),
-            work_id: self.work_id,
+            log: self.clone(),
             source,
             pending: Mutex::new(Vec::new()),
         }))
+    }
+}
+
+impl Shared {
+    fn tell_dropped(&self, lines: u64) {
+        if lines > 0 {
+            tracing::warn!(
+                component = %self.context.component,
+                revision = %self.context.digest.short(),
+                lines,
+                bytes_max = LOG_BYTES_MAX,
+                seconds = WINDOW.as_secs(),
+                "guest logged more than it may: the rest of its lines was dropped"
+            );
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let budget = self.budget.get_mut();
+        let dropped = budget.expect("no holder of this lock panics").dropped;
+        self.tell_dropped(dropped);
     }
 }
 
@@ -60,8 +136,7 @@ impl GuestLog {
 pub struct LineStream(Arc<Lines>);
 
 struct Lines {
-    context: Arc<Context>,
-    work_id: u64,
+    log: GuestLog,
     source: Source,
     pending: Mutex<Vec<u8>>,
 }
@@ -90,10 +165,18 @@ impl Lines {
     }
 
     fn emit(&self, line: &mut Vec<u8>) {
+        if !self.log.admits(line.len()) {
+            line.clear();
+            return;
+        }
+        let Shared {
+            context, work_id, ..
+        } = &*self.log.0;
         let text = String::from_utf8_lossy(line);
-        let component = &self.context.component;
-        let revision = self.context.revision;
-        let request_id = self.work_id;
+        let component = &context.component;
+        let revision = context.revision;
+        let id = work_id.load(Ordering::Relaxed);
+        let request_id = (id != 0).then_some(id);
         match self.source {
             Source::Stdout => {
                 tracing::info!(target: "wharf::guest", %component, %revision, request_id, line = %text, "guest wrote to standard output");

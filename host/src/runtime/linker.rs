@@ -11,6 +11,7 @@ use super::bindings::{
 use super::calls;
 use super::interfaces::{self, Verdict};
 use super::state::InstanceState;
+use super::tasks;
 use crate::manifest::model::Grants;
 use crate::name::ComponentName;
 
@@ -103,6 +104,9 @@ pub fn host_linker(engine: &Engine, concurrent: bool) -> wasmtime::Result<Linker
     config_draft::Imports::add_to_linker::<_, View>(host, state)?;
     logging::Imports::add_to_linker::<_, View>(host, state)?;
     messaging::Messages::add_to_linker::<_, View>(host, state)?;
+    if concurrent {
+        tasks::add_to_linker(host)?;
+    }
     Ok(linker)
 }
 

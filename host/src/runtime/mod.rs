@@ -31,6 +31,7 @@ mod peers;
 mod shape;
 mod state;
 mod stats;
+mod tasks;
 mod views;
 
 pub use background::Background;

@@ -1,10 +1,16 @@
 //! Outbound HTTP: denied unless the manifest grants it; `http://<component>.internal/` stays in
 //! process.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Uri};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::error::InvokeError;
@@ -62,6 +68,7 @@ impl WasiHttpHooks for Outbound {
                 self.work,
                 component,
                 request,
+                options.unwrap_or_default(),
             )),
             Destination::Denied { grant } => {
                 tracing::warn!(
@@ -82,6 +89,7 @@ async fn to_component(
     work: Work,
     component: ComponentName,
     request: Request<WasiBody>,
+    options: RequestOptions,
 ) -> Sent {
     let peers = context
         .backends
@@ -93,20 +101,76 @@ async fn to_component(
         depth: work.depth + 1,
         ..work
     };
-    let response = peers
-        .http(&component, request, work)
-        .await
-        .map_err(|error| {
-            tracing::warn!(
-                component = %context.component,
-                callee = %component,
-                request_id = work.id,
-                error = %error,
-                "request between components failed"
-            );
-            to_error_code(&error)
-        })?;
+    // There is nothing to connect to, so a time for connecting is always kept.
+    let asked = peers.http(&component, request, work);
+    let answered = match options.first_byte_timeout {
+        Some(limit) => tokio::time::timeout(limit, asked)
+            .await
+            .map_err(|_| Error::ConnectionReadTimeout)?,
+        None => asked.await,
+    };
+    let response = answered.map_err(|error| {
+        tracing::warn!(
+            component = %context.component,
+            callee = %component,
+            request_id = work.id,
+            error = %error,
+            "request between components failed"
+        );
+        to_error_code(&error)
+    })?;
+    let response = match options.between_bytes_timeout {
+        Some(limit) => response.map(|body| Paced::new(body, limit).boxed_unsync()),
+        None => response,
+    };
     Ok((response, Box::new(async { Ok(()) }) as Io))
+}
+
+/// A response's body whose pieces have to come within a time of each other.
+struct Paced {
+    body: WasiBody,
+    limit: Duration,
+    /// Runs while a piece is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    fn new(body: WasiBody, limit: Duration) -> Self {
+        Self {
+            body,
+            limit,
+            timer: None,
+        }
+    }
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame);
+        }
+        let limit = self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn to_error_code(error: &InvokeError) -> Error {

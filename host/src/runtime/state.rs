@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -13,6 +13,7 @@ use super::limits::MemoryLimiter;
 use super::outbound::Outbound;
 use super::peers::Peers;
 use super::stats::Stats;
+use super::tasks::{SharedCallees, Tasks};
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
 use crate::capability::streams::Streams;
@@ -125,6 +126,11 @@ pub struct InstanceState {
     pub(super) table: ResourceTable,
     pub(super) limiter: MemoryLimiter,
     pub(super) callees: Callees,
+    pub(super) tasks: Tasks,
+    /// Made when the guest first writes to it.
+    log: Option<GuestLog>,
+    /// Whose lines those are that name no request themselves; 0 for nobody's alone.
+    log_id: u64,
     /// Only held: it counts the instance for as long as it lives.
     _alive: Alive,
 }
@@ -150,6 +156,9 @@ impl InstanceState {
             table,
             limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
             callees: Callees::default(),
+            tasks: Tasks::default(),
+            log: Some(log),
+            log_id: work.id,
             _alive: Alive(context.clone()),
             work,
             context,
@@ -165,7 +174,34 @@ impl InstanceState {
     /// Turns to another piece of work: what the last one held of other components is given back.
     pub fn turn_to(&mut self, work: Work) {
         self.set_work(work);
+        self.turn_log_to(work.id);
         self.callees = Callees::default();
+    }
+
+    /// A guest task begins to work for a request, beside `others` or not.
+    pub fn begin_task(
+        &mut self,
+        id: GuestTaskId,
+        work: Work,
+        callees: &SharedCallees,
+        others: bool,
+    ) {
+        self.set_work(work);
+        self.turn_log_to(if others { 0 } else { work.id });
+        self.tasks.begin(id, work, callees);
+    }
+
+    /// Where its lines go.
+    pub(super) fn guest_log(&mut self) -> &GuestLog {
+        self.log
+            .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_id))
+    }
+
+    fn turn_log_to(&mut self, id: u64) {
+        self.log_id = id;
+        if let Some(log) = &self.log {
+            log.turn_to(id);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -22,12 +23,25 @@ use crate::runtime::state::Context as InstanceContext;
 /// How long a broken body holds back its failure, for what came before it to be written.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a client may take nothing of a response that has more for it: players that are paused and
+/// people who come back to a download. A manifest's own idle limit counts where it is longer.
+const READER_PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// What the two sides of one exchange tell each other.
 pub struct Exchange {
     began: Instant,
-    /// Milliseconds from `began` to the last progress of the response; 0 before it began.
-    progress_ms: AtomicU64,
+    /// Milliseconds from `began` to when the two sides changed places last: the component has to write,
+    /// or the client to read. 0 before the response began.
+    turned_ms: AtomicU64,
+    /// It is the client's turn: it has not asked for more than it was given.
+    reading: AtomicBool,
     responding: Notify,
+    /// The component's call has returned: whatever it owes of the body, it works no more.
+    returned: AtomicBool,
+    /// The body, while it waits for a piece.
+    waiting: AtomicWaker,
+    /// Nobody waits for the response any more.
+    abandoned: Notify,
     /// The response's body has left, or nobody wants it any more.
     ended: AtomicBool,
     body_exceeded: AtomicBool,
@@ -38,8 +52,12 @@ impl Exchange {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
-            progress_ms: AtomicU64::new(0),
+            turned_ms: AtomicU64::new(0),
+            reading: AtomicBool::new(false),
             responding: Notify::new(),
+            returned: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
+            abandoned: Notify::new(),
             ended: AtomicBool::new(false),
             body_exceeded: AtomicBool::new(false),
         })
@@ -47,14 +65,48 @@ impl Exchange {
 
     /// The response has begun: from here on progress is expected.
     pub fn respond(&self) {
-        self.progress();
+        self.turn(false);
         self.responding.notify_one();
     }
 
-    /// A piece of the response's body was handed on.
-    pub fn progress(&self) {
+    /// A piece of the response's body was handed on: the client's turn.
+    fn handed_on(&self) {
+        self.turn(true);
+    }
+
+    /// The client asks for more and there is none yet: the component's turn.
+    fn asked(&self) {
+        if self.reading.load(Ordering::Relaxed) {
+            self.turn(false);
+        }
+    }
+
+    fn turn(&self, reading: bool) {
         let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.progress_ms.store(passed.max(1), Ordering::Relaxed);
+        self.turned_ms.store(passed.max(1), Ordering::Relaxed);
+        self.reading.store(reading, Ordering::Relaxed);
+    }
+
+    /// The component's call has returned. From here on its body is watched where it is read.
+    pub fn returned(&self) {
+        self.returned.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+
+    /// Nobody waits for the response any more, or wants more of it.
+    fn end(&self) {
+        self.turn(false);
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody wants anything of the response any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Resolves once nobody waits for the response, which has not begun.
+    pub async fn abandoned(&self) {
+        self.abandoned.notified().await;
     }
 
     /// Whether the request's body was larger than allowed.
@@ -62,26 +114,57 @@ impl Exchange {
         self.body_exceeded.load(Ordering::Relaxed)
     }
 
-    /// When the response made progress last; `None` unless it is on its way.
-    pub fn in_progress(&self) -> Option<Instant> {
-        let begun = self.progress_ms.load(Ordering::Relaxed) > 0;
-        (begun && !self.ended.load(Ordering::Relaxed)).then(|| self.last())
+    /// When a response that is on its way has stalled, unless there is progress until then.
+    pub fn stalls(&self, idle: Duration) -> Option<Instant> {
+        let begun = self.turned_ms.load(Ordering::Relaxed) > 0;
+        (begun && !self.has_ended()).then(|| self.due(idle))
     }
 
-    /// Since when the response has made no progress.
-    fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.progress_ms.load(Ordering::Relaxed))
+    /// When the side whose turn it is has taken too long.
+    fn due(&self, idle: Duration) -> Instant {
+        let allowed = if self.reading.load(Ordering::Relaxed) {
+            idle.max(READER_PAUSE_MAX)
+        } else {
+            idle
+        };
+        self.began + Duration::from_millis(self.turned_ms.load(Ordering::Relaxed)) + allowed
     }
 
-    /// Resolves once the response has begun and then made no progress for `idle`.
+    /// Resolves once the response has begun and then made no progress: for `idle` because of the
+    /// component, or for [`READER_PAUSE_MAX`] because of the client.
     pub async fn stalled(&self, idle: Duration) {
         self.responding.notified().await;
         loop {
-            let until = self.last() + idle;
-            if until <= Instant::now() {
+            let (now, due) = (Instant::now(), self.due(idle));
+            if due <= now {
                 return;
             }
-            tokio::time::sleep_until(until).await;
+            // The turn may change meanwhile, and then it is due earlier.
+            tokio::time::sleep_until(due.min(now + idle)).await;
+        }
+    }
+}
+
+/// Says that nobody waits for a response, unless it came.
+pub struct Waiter(Option<Arc<Exchange>>);
+
+impl Waiter {
+    /// Somebody waits for the response of `exchange`.
+    pub fn new(exchange: &Arc<Exchange>) -> Self {
+        Self(Some(exchange.clone()))
+    }
+
+    /// The response came.
+    pub fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.end();
+            exchange.abandoned.notify_one();
         }
     }
 }
@@ -171,15 +254,11 @@ impl Drop for AbortOnDrop {
 pub enum Tie {
     /// The task that writes it: ended when the body is dropped before its end.
     Task(AbortOnDrop),
-    /// The lease of a shared instance, and the idle limit that its body is held to.
+    /// A shared instance's request.
     Lease {
-        /// Only held.
-        lease: Box<dyn Send + Sync>,
-        /// Longest pause between two pieces.
-        idle: Duration,
-        /// When the pause ends.
-        timer: Pin<Box<Sleep>>,
-        /// When the revision's time ends.
+        /// What it holds.
+        lease: Arc<dyn Send + Sync>,
+        /// When its revision's time ends.
         over: Pin<Box<WaitForCancellationFutureOwned>>,
     },
     /// Nothing.
@@ -193,6 +272,10 @@ pub struct GuestBody {
     tie: Tie,
     /// What is left of the response's `Content-Length`, where it has one.
     unsent: Option<u64>,
+    /// Longest wait for a piece, where nothing else watches whoever writes it.
+    idle: Duration,
+    /// Ends such a wait, or comes before its end; made when there is one.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Why it breaks off, once what came before has been handed on.
     broken: Option<(Error, Pin<Box<Sleep>>)>,
 }
@@ -223,6 +306,8 @@ impl GuestBody {
                 exchange,
                 tie,
                 unsent: length,
+                idle: context.limits.response_idle,
+                timer: None,
                 broken: None,
             };
             // The server drops such a body unread, and that cancels nothing.
@@ -255,6 +340,8 @@ impl GuestBody {
             exchange,
             tie: Tie::Loose,
             unsent: None,
+            idle,
+            timer: None,
             broken: None,
         }
     }
@@ -266,11 +353,40 @@ impl GuestBody {
         self.tie = Tie::Loose;
     }
 
-    fn track(&mut self, frame: &Frame<Bytes>) {
-        self.exchange.progress();
-        if let Tie::Lease { idle, timer, .. } = &mut self.tie {
-            timer.as_mut().reset(Instant::now() + *idle);
+    /// Ready once the next piece has not come within the idle limit. While a call of its own writes the
+    /// body, that call's task is what watches it.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.exchange.asked();
+        match &mut self.tie {
+            Tie::Task(_) => {
+                self.exchange.waiting.register(cx.waker());
+                if !self.exchange.returned.load(Ordering::Acquire) {
+                    return Poll::Pending;
+                }
+            }
+            Tie::Lease { over, .. } => {
+                if over.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+            }
+            Tie::Loose => {}
         }
+        let until = self.exchange.due(self.idle);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= until {
+                return Poll::Ready(());
+            }
+            // There was progress since it was set.
+            timer.as_mut().reset(until);
+        }
+    }
+
+    fn track(&mut self, frame: &Frame<Bytes>) {
+        self.exchange.handed_on();
         if let (Some(unsent), Some(data)) = (&mut self.unsent, frame.data_ref()) {
             *unsent = unsent.saturating_sub(data.len() as u64);
             if *unsent == 0 {
@@ -311,13 +427,8 @@ impl Body for GuestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if let Tie::Lease { timer, over, .. } = &mut self.tie {
-                    let idle = timer.as_mut().poll(cx).is_ready();
-                    if idle || over.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
-                    }
-                }
-                Poll::Pending
+                ready!(self.poll_stalled(cx));
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
             }
         }
     }
@@ -333,7 +444,7 @@ impl Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        self.exchange.ended.store(true, Ordering::Relaxed);
+        self.exchange.end();
         if self.broken.is_none() && self.inner.is_end_stream() {
             self.end();
         }

@@ -12,6 +12,7 @@
 mod body;
 pub mod concurrent;
 pub mod sync;
+mod worker;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ impl HttpExport {
     /// Has the component answer `request`. `lease` is held until its work has ended.
     ///
     /// Cancelling, before or by dropping the response's body, cancels the work of a 0.2 component.
-    /// A 0.3 instance is shared and finishes what it began.
+    /// A 0.3 instance is shared: it takes no more requests and ends once it has answered the others.
     ///
     /// # Errors
     ///

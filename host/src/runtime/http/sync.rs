@@ -161,6 +161,7 @@ impl Job {
                 return;
             }
         };
+        self.exchange.returned();
         match called {
             Ok(()) if self.answer.is_open() => {
                 let component = context.component.clone();

@@ -5,6 +5,9 @@ use crate::runtime::state::InstanceState;
 
 impl Host for InstanceState {
     fn log(&mut self, level: Level, context: String, message: String) -> wasmtime::Result<()> {
+        if !self.guest_log().admits(context.len() + message.len()) {
+            return Ok(());
+        }
         let component = &self.context.component;
         let revision = self.context.revision;
         let request_id = self.work.id;

@@ -30,7 +30,7 @@ use crate::dispatch::Dispatch;
 use crate::name::RevisionId;
 use crate::routing::{Outcome, Router};
 use crate::runtime::{InvokeError, WorkKind};
-use respond::{ResponseBody, failed, method_not_allowed, no_route};
+use respond::{Form, ResponseBody, failed, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
 /// that the loop does not spin while connections close.
@@ -43,6 +43,11 @@ const HTTP2_STREAMS_MAX: u32 = 200;
 /// Headers of one HTTP/2 request, in bytes: what HTTP/1 requests may have in hyper, too. Components'
 /// own limits are below.
 const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
+
+/// Headers of one HTTP/1 request, in number: far more than any client sends, so that it is the bytes
+/// that a component's own limit counts which decide. More would make hyper's list of them larger
+/// than the smallest of its buffers.
+const HTTP1_HEADERS_MAX: usize = 500;
 
 /// What the listener needs for its work.
 pub struct Server {
@@ -117,10 +122,14 @@ impl Server {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Small responses leave at once; without it they wait for the peer's acknowledgement.
         stream.set_nodelay(true)?;
+        let mut first_byte = [0];
         // Until the version of HTTP is known there is no other limit.
         tokio::select! {
             biased;
-            first = tokio::time::timeout(self.config.header_timeout, stream.readable()) => first??,
+            // Readiness alone may be a false alarm.
+            first = tokio::time::timeout(self.config.header_timeout, stream.peek(&mut first_byte)) => {
+                first??;
+            }
             () = stop.cancelled() => return Ok(()),
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -128,7 +137,9 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .pipeline_flush(true);
+            .max_headers(HTTP1_HEADERS_MAX)
+            // With its flushing of pipelines, hyper would hold all of a response that nobody reads.
+            .pipeline_flush(false);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -149,6 +160,7 @@ impl Server {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
+        let form = Form::of(request.headers());
         let uri = request.uri();
         let host = uri.host().or_else(|| {
             let header = request.headers().get(http::header::HOST)?.to_str().ok()?;
@@ -160,17 +172,17 @@ impl Server {
             .find(request.method().as_str(), host, uri.path())
         {
             Outcome::Found(found) => found.component,
-            Outcome::NotFound => return no_route(uri.path()),
-            Outcome::MethodNotAllowed { allow } => return method_not_allowed(&allow),
+            Outcome::NotFound => return no_route(form, uri.path()),
+            Outcome::MethodNotAllowed { allow } => return method_not_allowed(form, &allow),
         };
         let pin = match self.pin(&request) {
             Ok(pin) => pin,
-            Err(error) => return failed(&error),
+            Err(error) => return failed(form, &error),
         };
         let work = self.dispatch.work(WorkKind::Request, pin);
         match self.dispatch.http(&component, request, work).await {
             Ok(response) => response.map(ResponseBody::Guest),
-            Err(error) => failed(&error),
+            Err(error) => failed(form, &error),
         }
     }
 

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
@@ -55,23 +55,50 @@ impl Body for ResponseBody {
     }
 }
 
-fn plain(status: StatusCode, text: String) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Host(Full::from(text + "\n")));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+/// In which form the host says what went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `{"error": "..."}`, as the application's components say it.
+    Json,
+    /// The words alone: what a browser shows.
+    Text,
+}
+
+impl Form {
+    /// What a request asks for: text where its `Accept` names some kind of it and not JSON.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        match accept {
+            Some(accept) if accept.contains("text/") && !accept.contains("json") => Self::Text,
+            Some(_) | None => Self::Json,
+        }
+    }
+
+    fn response(self, status: StatusCode, words: String) -> Response<ResponseBody> {
+        let (kind, text) = match self {
+            Self::Json => (
+                "application/json",
+                serde_json::json!({ "error": words }).to_string(),
+            ),
+            Self::Text => ("text/plain; charset=utf-8", words),
+        };
+        let mut response = Response::new(ResponseBody::Host(Full::from(text + "\n")));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static(kind);
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
 }
 
 /// No route matches the path.
-pub fn no_route(path: &str) -> Response<ResponseBody> {
-    plain(StatusCode::NOT_FOUND, format!("no route matches {path}"))
+pub fn no_route(form: Form, path: &str) -> Response<ResponseBody> {
+    form.response(StatusCode::NOT_FOUND, format!("no route matches {path}"))
 }
 
 /// Routes match the path, but none the method.
-pub fn method_not_allowed(allow: &[String]) -> Response<ResponseBody> {
+pub fn method_not_allowed(form: Form, allow: &[String]) -> Response<ResponseBody> {
     let allow = allow.join(", ");
-    let mut response = plain(
+    let mut response = form.response(
         StatusCode::METHOD_NOT_ALLOWED,
         format!("this path takes only {allow}"),
     );
@@ -83,7 +110,7 @@ pub fn method_not_allowed(allow: &[String]) -> Response<ResponseBody> {
 
 /// The component failed, or could not be asked. What a guest said of its own failure is for the log,
 /// not for the world.
-pub fn failed(error: &InvokeError) -> Response<ResponseBody> {
+pub fn failed(form: Form, error: &InvokeError) -> Response<ResponseBody> {
     let status = status(error);
     let text = match error {
         InvokeError::GuestError { component, .. } => {
@@ -105,11 +132,31 @@ pub fn failed(error: &InvokeError) -> Response<ResponseBody> {
         | InvokeError::BodyTooLarge { .. }
         | InvokeError::BadRequest { .. } => error.to_string(),
     };
-    let mut response = plain(status, text);
+    let mut response = form.response(status, text);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response
             .headers_mut()
             .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_words_and_everybody_else_json() {
+        let of = |accept: &'static str| {
+            Form::of(&HeaderMap::from_iter([(
+                ACCEPT,
+                HeaderValue::from_static(accept),
+            )]))
+        };
+        assert_eq!(Form::of(&HeaderMap::new()), Form::Json);
+        assert_eq!(of("*/*"), Form::Json);
+        assert_eq!(of("text/html,application/xhtml+xml,*/*;q=0.8"), Form::Text);
+        assert_eq!(of("text/plain"), Form::Text);
+        assert_eq!(of("application/json, text/plain, */*"), Form::Json);
+    }
 }

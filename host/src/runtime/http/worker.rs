@@ -1,0 +1,326 @@
+//! One instance that serves several requests: what it accepts, what it owes, and when it ends.
+//!
+//! ```text
+//! Idle <-> Requests -> PostReturn -> Idle
+//!    \________\___________\-> dropped: idle too long | stuck, or nobody waits | body stalled
+//! ```
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::{Duration, Instant as StdInstant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime::component::GuestTaskId;
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{
+    self, HandlerState, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+
+use super::Exchange;
+use crate::runtime::error::InvokeError;
+use crate::runtime::instance::{Instances, Place};
+use crate::runtime::state::{Context, InstanceState, Work, WorkKind};
+use crate::runtime::tasks::SharedCallees;
+
+/// How much longer than its deadline a stuck instance is kept, so that the deadline of its last
+/// request, which is checked in the instance's own loop, is the one that is met first.
+const STUCK_GRACE: Duration = Duration::from_millis(100);
+
+/// As many instances live as may.
+#[derive(Debug, thiserror::Error)]
+#[error("as many instances live as may")]
+pub struct NoPlace;
+
+/// What a request holds until its response has left. Where it had none in time, or nobody waits for it
+/// any more, until the instance that still works for it has ended.
+pub struct Accepted {
+    /// Its place among the requests in progress; only held.
+    pub _place: OwnedSemaphorePermit,
+    /// The revision's lease.
+    pub lease: Arc<dyn Send + Sync>,
+    /// The other components' revisions that it has called.
+    pub callees: SharedCallees,
+}
+
+/// What accompanies a request to the worker that takes it.
+pub struct RequestData {
+    /// What it is.
+    pub work: Work,
+    /// How it goes.
+    pub exchange: Arc<Exchange>,
+    /// What it holds.
+    pub accepted: Arc<Accepted>,
+}
+
+/// The exchanges of one worker whose responses may still be on their way.
+#[derive(Default)]
+struct Exchanges(Mutex<Vec<Weak<Exchange>>>);
+
+impl Exchanges {
+    fn add(&self, exchange: &Arc<Exchange>) {
+        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges.retain(|exchange| exchange.strong_count() > 0);
+        exchanges.push(Arc::downgrade(exchange));
+    }
+
+    /// Whether anybody still wants anything of one of them.
+    fn any_wanted(&self) -> bool {
+        let exchanges = self.0.lock().expect("no holder of this lock panics");
+        let mut wanted = exchanges.iter().filter_map(Weak::upgrade);
+        wanted.any(|exchange| !exchange.has_ended())
+    }
+
+    /// When the last of those that are on their way has stalled.
+    fn last_stalls(&self, idle: Duration) -> Option<Instant> {
+        let exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter_map(|exchange| exchange.stalls(idle))
+            .max()
+    }
+}
+
+/// What an instance owes: the leases of all that it has worked for since it last idled, since nothing
+/// tells when one of its tasks is done, and all that the requests hold that it has not answered.
+#[derive(Default)]
+struct Owed(Mutex<Vec<Arc<dyn Send + Sync>>>);
+
+impl Owed {
+    fn add(&self, held: Arc<dyn Send + Sync>) {
+        let mut owed = self.0.lock().expect("no holder of this lock panics");
+        owed.push(held);
+    }
+
+    fn settle(&self) {
+        let owed = std::mem::take(&mut *self.0.lock().expect("no holder of this lock panics"));
+        drop(owed);
+    }
+}
+
+/// Where one instance's life stands.
+#[derive(Default)]
+struct Life {
+    exchanges: Exchanges,
+    owed: Owed,
+    /// A request of it did not answer in time, or nobody waits for it any more: the instance takes no
+    /// more, and ends once the others have.
+    expired: AtomicBool,
+    /// It was ended before its work was.
+    overdue: AtomicBool,
+}
+
+/// Makes workers.
+pub struct Workers {
+    /// Where their instances come from.
+    pub instances: Arc<Instances>,
+    /// The export that they call.
+    pub indices: ServiceIndices,
+    /// Told whenever a worker has room for a request, or its instance's place becomes free.
+    pub room: Arc<Notify>,
+    /// Nothing more is accepted: what still lives ends when it is idle.
+    pub retired: Arc<AtomicBool>,
+}
+
+impl HandlerState for Workers {
+    type StoreData = InstanceState;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(
+        &self,
+    ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
+        let context = self.instances.context().clone();
+        let work = Work {
+            id: 0,
+            depth: 0,
+            kind: WorkKind::Request,
+            pin: None,
+        };
+        let deadline = context.limits.deadline;
+        let made = tokio::time::timeout(deadline, self.instances.try_make(work)).await;
+        let made = made.map_err(|_| InvokeError::Deadline {
+            component: context.component.clone(),
+            deadline,
+        })?;
+        let made = made?.ok_or(NoPlace)?;
+        let (mut store, instance, place) = made.into_parts();
+        let life = Arc::<Life>::default();
+        let proxy = Proxy::P3(self.indices.load(&mut store, &instance)?);
+        Ok(handler::Instance {
+            store,
+            proxy,
+            view: InstanceState::http,
+            expiration: Expiration {
+                context: context.clone(),
+                life: life.clone(),
+                timer: None,
+                over: Box::pin(context.over.of(WorkKind::Request).clone().cancelled_owned()),
+            },
+            state: Worker {
+                context,
+                life,
+                room: self.room.clone(),
+                retired: self.retired.clone(),
+                place: Mutex::new(Some(place)),
+            },
+        })
+    }
+}
+
+/// One instance's policy.
+pub struct Worker {
+    context: Arc<Context>,
+    life: Arc<Life>,
+    room: Arc<Notify>,
+    retired: Arc<AtomicBool>,
+    /// Taken when the instance is dropped.
+    place: Mutex<Option<Place>>,
+}
+
+impl WorkerState for Worker {
+    type StoreData = InstanceState;
+    type RequestData = RequestData;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        let reuse = &self.context.reuse;
+        let requests_max = reuse.requests_max.unwrap_or(REQUESTS_MAX_DEFAULT);
+        if total >= requests_max as usize || self.retired.load(Ordering::Relaxed) {
+            ShouldAccept::Never
+        } else if concurrent >= reuse.concurrent_max.max(1) as usize {
+            ShouldAccept::No
+        } else {
+            self.room.notify_one();
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        mut store: StoreContextMut<'_, InstanceState>,
+        data: RequestData,
+        task: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        let life = self.life.clone();
+        let others = life.exchanges.any_wanted();
+        store
+            .data_mut()
+            .begin_task(task, data.work, &data.accepted.callees, others);
+        life.exchanges.add(&data.exchange);
+        life.owed.add(data.accepted.lease.clone());
+        let deadline = self.context.limits.deadline;
+        Box::pin(async move {
+            tokio::select! {
+                () = tokio::time::sleep(deadline) => {}
+                () = data.exchange.abandoned() => {}
+            }
+            life.expired.store(true, Ordering::Relaxed);
+            // The guest goes on with it.
+            life.owed.add(data.accepted);
+        })
+    }
+
+    fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
+        // A worker that is dropped with the whole host reports a panic, which it is not.
+        let retired = self.retired.load(Ordering::Relaxed);
+        match result {
+            Err(_) if self.life.overdue.load(Ordering::Relaxed) => tracing::debug!(
+                component = %self.context.component,
+                revision = %self.context.revision,
+                "instance ended before its work did"
+            ),
+            Err(error) if !retired => {
+                self.context.trapped();
+                tracing::warn!(
+                    component = %self.context.component,
+                    revision = %self.context.revision,
+                    memory_refused = store.data().limiter.refused(),
+                    error = format!("{error:#}"),
+                    "instance ended with a failure"
+                );
+            }
+            Ok(()) | Err(_) => {}
+        }
+        drop(store);
+        self.place
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
+        self.room.notify_one();
+    }
+}
+
+/// Requests that one instance serves where the manifest does not say: what `wasmtime serve` does.
+pub const REQUESTS_MAX_DEFAULT: u32 = 128;
+
+/// When an instance is dropped.
+pub struct Expiration {
+    context: Arc<Context>,
+    life: Arc<Life>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The revision's time is over.
+    over: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Expiration {
+    /// When an instance in this state is dropped, as things stand; `None` for now.
+    fn until(&self, status: WorkerStatus, start: Instant) -> Option<Instant> {
+        let limits = &self.context.limits;
+        let exchanges = &self.life.exchanges;
+        match status {
+            WorkerStatus::Idle => {
+                self.life.owed.settle();
+                Some(start + self.context.reuse.idle_timeout)
+            }
+            // A guest in a loop does not let the handler learn that its clients are gone.
+            WorkerStatus::Requests if !exchanges.any_wanted() => None,
+            WorkerStatus::Requests => Some(start + limits.deadline + STUCK_GRACE),
+            // Mostly bodies that are still written.
+            WorkerStatus::PostReturn => {
+                let stalls = exchanges.last_stalls(limits.response_idle);
+                // One that is stuck would keep the handler's wake-ups from workers that are not.
+                if stalls.is_none() && self.life.expired.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let idles = start + limits.response_idle;
+                Some(stalls.map_or(idles, |stalls| stalls.max(idles)))
+            }
+        }
+    }
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        status: WorkerStatus,
+        start: StdInstant,
+    ) -> Poll<()> {
+        loop {
+            let now = Instant::now();
+            let until = match self.over.as_mut().poll(cx) {
+                Poll::Ready(()) => None,
+                Poll::Pending => self.until(status, Instant::from_std(start)),
+            };
+            let Some(until) = until.filter(|until| *until > now) else {
+                let overdue = status != WorkerStatus::Idle;
+                self.life.overdue.store(overdue, Ordering::Relaxed);
+                return Poll::Ready(());
+            };
+            // A body's turn may change meanwhile, and then it is due earlier.
+            let look = until.min(now + self.context.limits.response_idle);
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(look)));
+            timer.as_mut().reset(look);
+            ready!(timer.as_mut().poll(cx));
+        }
+    }
+}
