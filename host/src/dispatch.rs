@@ -203,7 +203,7 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
-    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError> {
+    fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError> {
         let lease = self.lease(component)?;
         let instances = lease.revision().loaded().instances.clone();
         Ok(Callee {

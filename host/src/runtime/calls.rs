@@ -5,7 +5,6 @@
 //! other. A caller that works for one request at a time keeps the callee's lease until that work ends:
 //! one request never sees two revisions of a callee.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +19,19 @@ use crate::name::ComponentName;
 
 /// The revisions of other components that one piece of work has called.
 #[derive(Default)]
-pub struct Callees(HashMap<ComponentName, Callee>);
+pub struct Callees(Vec<(ComponentName, Callee)>);
+
+impl Callees {
+    fn get(&self, component: &ComponentName) -> Option<&Callee> {
+        let mut held = self.0.iter();
+        held.find_map(|(held, callee)| (held == component).then_some(callee))
+    }
+
+    /// Gives all of them back.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 /// Numbers the links between imports and callees.
 static LINKS: AtomicU64 = AtomicU64::new(0);
@@ -72,7 +83,7 @@ pub fn link(
                 Box::pin(async move {
                     let pinned = accessor.with(|mut access| pin(access.get(), &target))?;
                     call(
-                        &pinned.callee(&target).await?,
+                        &pinned.callee(&target)?,
                         pinned.work,
                         &target,
                         params,
@@ -98,30 +109,32 @@ async fn call_from(
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
     let pinned = pin(store.data_mut(), &target)?;
-    let callee = pinned.callee(&target).await?;
+    let callee = pinned.callee(&target)?;
     call(&callee, pinned.work, &target, params, results).await?;
-    if keeps {
-        store
-            .data_mut()
-            .callees
-            .0
-            .insert(target.component.clone(), callee);
+    let callees = &mut store.data_mut().callees;
+    if keeps && callees.get(&target.component).is_none() {
+        callees.0.push((target.component.clone(), callee));
     }
     Ok(())
 }
 
-/// The callee's revision that this work has called before, or the way to lease the current one.
+/// Who does a call, and for what work.
 struct Pinned {
-    held: Option<Callee>,
-    peers: Arc<dyn Peers>,
+    found: Found,
     work: Work,
 }
 
+/// The callee's revision that this work has called before, or the way to lease the current one.
+enum Found {
+    Held(Callee),
+    Peers(Arc<dyn Peers>),
+}
+
 impl Pinned {
-    async fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
-        match &self.held {
-            Some(callee) => Ok(callee.clone()),
-            None => Ok(self.peers.callee(&target.component).await?),
+    fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
+        match &self.found {
+            Found::Held(callee) => Ok(callee.clone()),
+            Found::Peers(peers) => Ok(peers.callee(&target.component)?),
         }
     }
 }
@@ -140,6 +153,10 @@ fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
         }
         .into());
     }
+    if let Some(callee) = state.callees.get(&target.component) {
+        let found = Found::Held(callee.clone());
+        return Ok(Pinned { found, work });
+    }
     let peers = state
         .context
         .backends
@@ -149,11 +166,8 @@ fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
     let peers = peers.ok_or_else(|| InvokeError::NotRunning {
         component: component(),
     })?;
-    Ok(Pinned {
-        held: state.callees.0.get(&target.component).cloned(),
-        peers,
-        work,
-    })
+    let found = Found::Peers(peers);
+    Ok(Pinned { found, work })
 }
 
 /// Calls the callee in an instance of its own. When it fails, or is cancelled, the instance is
@@ -165,9 +179,11 @@ async fn call(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    let mut instance = callee.instances.take(work).await?;
-    let function = instance
-        .function(target.link, &target.interface, &target.function)
+    let instances = &callee.instances;
+    let function = instances.function(target.link, &target.interface, &target.function);
+    let mut instance = instances.take(work).await?;
+    let function = function
+        .and_then(|function| instance.instance.get_func(&mut instance.store, function))
         .ok_or_else(|| InvokeError::NotExported {
             component: target.component.clone(),
             export: format!("{}.{}", target.interface, target.function),
@@ -177,7 +193,7 @@ async fn call(
         .await
     {
         Ok(()) => {
-            callee.instances.give_back(instance);
+            instances.give_back(instance);
             Ok(())
         }
         Err(source) => Err(InvokeError::of_call(&instance.store, source).into()),

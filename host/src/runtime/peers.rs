@@ -32,5 +32,5 @@ pub trait Peers: Send + Sync {
     ) -> Result<Response<WasiBody>, InvokeError>;
 
     /// The component's current revision, leased.
-    async fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError>;
+    fn callee(&self, component: &ComponentName) -> Result<Callee, InvokeError>;
 }

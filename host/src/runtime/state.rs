@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
 
 use super::calls::Callees;
 use super::guest_log::GuestLog;
@@ -73,7 +74,9 @@ const RESOURCES_MAX: usize = 1000;
 pub struct InstanceState {
     pub(super) context: Arc<Context>,
     pub(super) work: Work,
-    pub(super) wasi: WasiCtx,
+    /// Made when the guest first asks for it: it costs as much as the rest of an instance that needs
+    /// no more than HTTP and its own memory.
+    wasi: Option<WasiCtx>,
     pub(super) http: WasiHttpCtx,
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
@@ -86,19 +89,13 @@ pub struct InstanceState {
 impl InstanceState {
     /// The state of a new instance.
     pub fn new(context: Arc<Context>, work: Work) -> Self {
-        let log = GuestLog::new(context.clone(), work.id);
-        let wasi = WasiCtxBuilder::new()
-            .envs(&context.environment)
-            .stdout(log.stdout())
-            .stderr(log.stderr())
-            .build();
         context.metrics.instances.inc();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(context.limits.request_header_bytes_max);
         Self {
-            wasi,
+            wasi: None,
             http,
             outbound: Outbound::new(context.clone(), work),
             table,
@@ -119,7 +116,7 @@ impl InstanceState {
     /// Turns to another piece of work: what the last one held of other components is given back.
     pub fn turn_to(&mut self, work: Work) {
         self.set_work(work);
-        self.callees = Callees::default();
+        self.callees.clear();
     }
 }
 
@@ -131,10 +128,28 @@ impl Drop for Alive {
     }
 }
 
+/// What `wasi:cli` and its like answer.
+fn wasi(context: &Arc<Context>, work: Work) -> WasiCtx {
+    let log = GuestLog::new(context.clone(), work.id);
+    WasiCtxBuilder::new()
+        .envs(&context.environment)
+        .stdout(log.stdout())
+        .stderr(log.stderr())
+        .build()
+}
+
+impl IoView for InstanceState {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: self
+                .wasi
+                .get_or_insert_with(|| wasi(&self.context, self.work)),
             table: &mut self.table,
         }
     }

@@ -44,6 +44,11 @@ impl Exchange {
         })
     }
 
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The response has begun: from here on progress is expected.
     pub fn respond(&self) {
         self.progress();
@@ -176,8 +181,8 @@ pub enum Tie {
         lease: Box<dyn Send + Sync>,
         /// Longest pause between two pieces.
         idle: Duration,
-        /// When the pause ends.
-        timer: Pin<Box<Sleep>>,
+        /// Wakes at the end of a pause, or before it; made when there is one.
+        timer: Option<Pin<Box<Sleep>>>,
     },
     /// Nothing.
     Loose,
@@ -263,11 +268,26 @@ impl GuestBody {
         self.tie = Tie::Loose;
     }
 
+    /// Ready once a shared instance's body has made no progress within its idle limit. Others are
+    /// watched where they are written.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Tie::Lease { idle, timer, .. } = &mut self.tie else {
+            return Poll::Pending;
+        };
+        let until = self.exchange.last() + *idle;
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= until {
+                return Poll::Ready(());
+            }
+            // There was progress since it was set.
+            timer.as_mut().reset(until);
+        }
+    }
+
     fn track(&mut self, frame: &Frame<Bytes>) {
         self.exchange.progress();
-        if let Tie::Lease { idle, timer, .. } = &mut self.tie {
-            timer.as_mut().reset(Instant::now() + *idle);
-        }
         if let (Some(unsent), Some(data)) = (&mut self.unsent, frame.data_ref()) {
             *unsent = unsent.saturating_sub(data.len() as u64);
             if *unsent == 0 {
@@ -308,11 +328,8 @@ impl Body for GuestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if let Tie::Lease { timer, .. } = &mut self.tie {
-                    ready!(timer.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(Error::HttpResponseTimeout)));
-                }
-                Poll::Pending
+                ready!(self.poll_stalled(cx));
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
             }
         }
     }

@@ -103,12 +103,12 @@ impl Handler {
                 component: context.component.clone(),
                 deadline,
             })??;
-        let idle = context.limits.response_idle;
-        let timer = Box::pin(tokio::time::sleep(idle));
+        // The guest goes on to write the body. What it can write at once is then sent with the head.
+        tokio::task::yield_now().await;
         let tie = Tie::Lease {
             lease: Box::new(lease),
-            idle,
-            timer,
+            idle: context.limits.response_idle,
+            timer: None,
         };
         Ok(GuestBody::respond(response, head, tie, exchange, &context))
     }
