@@ -26,6 +26,9 @@ pub struct Handler {
     indices: Arc<ProxyIndices>,
 }
 
+/// A request's work, wherever it is done.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 type Outcome = Result<Response<WasiBody>, InvokeError>;
 
 /// Where the response goes: whoever is first, the guest or the failure of its call.
@@ -82,10 +85,11 @@ impl Handler {
             exchange: exchange.clone(),
             work,
         };
-        let job = async move {
+        // Boxed here, so that the futures around it stay small: each is moved with every request.
+        let job: Running = Box::pin(async move {
             job.run(request).await;
             drop(lease);
-        };
+        });
         let (response, tie) = if self.instances.yields() {
             self.here(job, response, &exchange).await?
         } else {
@@ -98,16 +102,16 @@ impl Handler {
     /// where the guest goes on after its response.
     async fn here(
         &self,
-        job: impl Future<Output = ()> + Send + 'static,
+        job: Running,
         mut response: oneshot::Receiver<Outcome>,
         exchange: &Exchange,
     ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
-        let mut job = Box::pin(AssertUnwindSafe(job).catch_unwind());
+        let mut job = AssertUnwindSafe(job).catch_unwind();
         let mut ended = None;
         let mut answered = std::pin::pin!(std::future::poll_fn(|cx| {
             // Polled before the response, which it may give just now.
             if ended.is_none()
-                && let Poll::Ready(end) = job.as_mut().poll(cx)
+                && let Poll::Ready(end) = Pin::new(&mut job).poll(cx)
             {
                 ended = Some(end);
             }
@@ -135,7 +139,7 @@ impl Handler {
     /// Works where the component may keep a thread.
     async fn elsewhere(
         &self,
-        job: impl Future<Output = ()> + Send + 'static,
+        job: Running,
         response: oneshot::Receiver<Outcome>,
         exchange: &Exchange,
     ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
