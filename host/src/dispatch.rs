@@ -253,7 +253,7 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
-    async fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError> {
+    fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError> {
         let lease = self.lease(component, work)?;
         let instances = lease.revision().loaded().instances.clone();
         Ok(Callee {

@@ -1,24 +1,28 @@
-//! Typed calls: what calling another component adds to a request.
+//! Typed calls: what calling another component takes.
 //!
-//! The guest `caller` answers `/adds?n=N` by `N` calls of `add: func(a: u32, b: u32) -> u32` in
-//! `callee`. A figure is the difference between requests that differ only in their calls, round by
-//! round, in processor time of the host under load:
+//! The guest `caller` answers `/timed?n=N` by the nanoseconds, on its own clock, of `N` calls of
+//! `add: func(a: u32, b: u32) -> u32` in `callee`, one after the other. Each round asks for as long as
+//! a run lasts, and takes the median: requests in which the process lost its core would spoil a mean.
 //!
-//! - fresh: one call and none, the callee instantiated for every request;
-//! - reused: one call and none, the callee's instance reused by request after request;
-//! - further: many calls and one, on the revision that the request has leased already.
+//! - fresh: the callee is instantiated for every call, and dropped after it;
+//! - reused: one instance of the callee serves call after call.
 
+use std::time::Instant;
+
+use super::harness::client::Client;
 use super::harness::{Manifest, scratch};
-use super::load::{self, Load};
-use super::process::{Announces, Cores, Server};
+use super::process::{Announces, Cores, Server, pinned};
 use super::settings::Settings;
 use super::start;
-use super::table::{Aim, Row, Spread, Table, number};
+use super::table::{Aim, Row, Spread, Table};
 
-/// Calls beyond the first, enough that the request around them is small beside them.
-const FURTHER: u32 = 1000;
+/// Calls in a request, enough that reading the clock is small beside them.
+const CALLS: u32 = 200;
 
-const UNIT: &str = "µs CPU per call";
+/// Requests before the counting.
+const WARM_UP: usize = 50;
+
+const UNIT: &str = "µs per call";
 
 fn manifest(reuse: u32) -> Manifest {
     Manifest::new(&format!(
@@ -38,13 +42,6 @@ component = "caller"
     ))
 }
 
-/// Processor time per request without a call, with one, and with [`FURTHER`] more.
-struct Round {
-    none: f64,
-    one: f64,
-    many: f64,
-}
-
 pub fn measure(settings: &Settings, table: &mut Table) {
     let cores = Cores::apart();
     let host = |reuse: u32| {
@@ -55,67 +52,44 @@ pub fn measure(settings: &Settings, table: &mut Table) {
         let server = Server::start(&mut command, Announces::Json, core);
         (server, state, manifest)
     };
-    let (fresh_host, reused_host) = (host(1), host(1000));
+    let (fresh_host, reused_host) = (host(1), host(1_000_000));
     let (mut fresh, mut reused) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         fresh.push(round(&fresh_host.0, settings, cores));
         reused.push(round(&reused_host.0, settings, cores));
     }
-    let first_call =
-        |rounds: &[Round]| Spread::of(rounds.iter().map(|round| round.one - round.none));
-    let around = |rounds: &[Round]| {
-        let none = Spread::of(rounds.iter().map(|round| round.none));
-        format!(
-            "{} µs CPU per request without a call",
-            number(none.median())
-        )
+    let mut add = |of: &str, rounds: Vec<f64>, aim: f64| {
+        let spread = Spread::of(rounds);
+        table.add(
+            Row::new("typed call `add(u32, u32) -> u32`", of, &spread, UNIT)
+                .aim(&spread, Aim(aim), "µs")
+                .beside(format!("{CALLS} calls in a request, timed by the caller")),
+        );
     };
-    let further = Spread::of(
-        fresh
-            .iter()
-            .chain(&reused)
-            .map(|round| (round.many - round.one) / f64::from(FURTHER)),
-    );
-    let row = |of: &str, spread: &Spread, aim: f64| {
-        Row::new("typed call `add(u32, u32) -> u32`", of, spread, UNIT).aim(spread, Aim(aim), "µs")
-    };
-    let spread = first_call(&fresh);
-    table.add(
-        row(
-            "fresh callee: one call per request, less none",
-            &spread,
-            8.0,
-        )
-        .beside(around(&fresh)),
-    );
-    let spread = first_call(&reused);
-    table.add(
-        row(
-            "callee reused between requests: one call per request, less none",
-            &spread,
-            3.0,
-        )
-        .beside(around(&reused)),
-    );
-    table.add(
-        row("each of the further calls of one request", &further, 3.0)
-            .beside(format!("{FURTHER} further calls in a request")),
-    );
+    add("a fresh instance of the callee for each call", fresh, 8.0);
+    add("one instance of the callee for all calls", reused, 3.0);
 }
 
-fn round(server: &Server, settings: &Settings, cores: Option<Cores>) -> Round {
-    let cpu_micros = |calls: u32| {
-        let path = format!("/adds?n={calls}");
-        let load = Load {
-            path: &path,
-            connections: settings.connections,
-            run: settings.run,
-        };
-        load::run(&load, server, cores).cpu_micros
+/// The median of what a call took, in microseconds.
+fn round(server: &Server, settings: &Settings, cores: Option<Cores>) -> f64 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a thread can have a runtime");
+    let path = format!("/timed?n={CALLS}");
+    let asking = async {
+        let client = Client::http1(server.address);
+        for _ in 0..WARM_UP {
+            client.get(&path).await.expect(200);
+        }
+        let began = Instant::now();
+        let mut micros = Vec::new();
+        while began.elapsed() < settings.run {
+            let reply = client.get(&path).await.expect(200).text();
+            let nanoseconds: f64 = reply.parse().expect("a number of nanoseconds");
+            micros.push(nanoseconds / 1e3 / f64::from(CALLS));
+        }
+        Spread::of(micros).median()
     };
-    Round {
-        none: cpu_micros(0),
-        one: cpu_micros(1),
-        many: cpu_micros(1 + FURTHER),
-    }
+    pinned(cores.map(|cores| cores.load), || runtime.block_on(asking))
 }

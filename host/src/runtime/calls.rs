@@ -5,7 +5,6 @@
 //! other. The callee's lease is kept until the caller's request is answered: one request never sees two
 //! revisions of a callee.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -22,17 +21,26 @@ use crate::name::ComponentName;
 
 /// The revisions of other components that one piece of work has called.
 #[derive(Default)]
-pub struct Callees(HashMap<ComponentName, Callee>);
+pub struct Callees(Vec<(ComponentName, Callee)>);
 
 impl Callees {
-    fn find(&self, target: &Target) -> Option<Callee> {
-        self.0.get(&target.component).cloned()
+    fn get(&self, component: &ComponentName) -> Option<&Callee> {
+        let mut held = self.0.iter();
+        held.find_map(|(held, callee)| (held == component).then_some(callee))
     }
 
     /// Keeps the first of a component's revisions that came, and gives that one.
     fn keep(&mut self, target: &Target, leased: Callee) -> Callee {
-        let kept = self.0.entry(target.component.clone());
-        kept.or_insert(leased).clone()
+        if let Some(kept) = self.get(&target.component) {
+            return kept.clone();
+        }
+        self.0.push((target.component.clone(), leased.clone()));
+        leased
+    }
+
+    /// Gives all of them back.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -91,14 +99,8 @@ pub fn link(
                         turn_to_caller(&mut access.as_context_mut())?;
                         pin(access.get(), &target)
                     })?;
-                    call(
-                        &pinned.callee(&target).await?,
-                        pinned.work,
-                        &target,
-                        params,
-                        results,
-                    )
-                    .await
+                    let work = pinned.work;
+                    call(&pinned.callee(&target)?, work, &target, params, results).await
                 })
             })?;
         } else {
@@ -119,33 +121,37 @@ async fn call_from(
 ) -> wasmtime::Result<()> {
     turn_to_caller(&mut store)?;
     let pinned = pin(store.data_mut(), &target)?;
-    let callee = pinned.callee(&target).await?;
-    call(&callee, pinned.work, &target, params, results).await?;
-    if keeps {
-        store
-            .data_mut()
-            .callees
-            .0
-            .insert(target.component.clone(), callee);
+    let work = pinned.work;
+    let callee = pinned.callee(&target)?;
+    call(&callee, work, &target, params, results).await?;
+    let callees = &mut store.data_mut().callees;
+    if keeps && callees.get(&target.component).is_none() {
+        callees.0.push((target.component.clone(), callee));
     }
     Ok(())
 }
 
-/// The callee's revision that this work has called before, or the way to lease the current one.
+/// Who does a call, and for what work.
 struct Pinned {
-    held: Option<Callee>,
+    found: Found,
     /// Where a request of a shared instance keeps the revisions that it has called.
     kept: Option<SharedCallees>,
-    peers: Arc<dyn Peers>,
     work: Work,
 }
 
+/// The callee's revision that this work has called before, or the way to lease the current one.
+enum Found {
+    Held(Callee),
+    Peers(Arc<dyn Peers>),
+}
+
 impl Pinned {
-    async fn callee(&self, target: &Target) -> wasmtime::Result<Callee> {
-        if let Some(callee) = &self.held {
-            return Ok(callee.clone());
-        }
-        let leased = self.peers.callee(&target.component, self.work).await?;
+    fn callee(self, target: &Target) -> wasmtime::Result<Callee> {
+        let peers = match self.found {
+            Found::Held(callee) => return Ok(callee),
+            Found::Peers(peers) => peers,
+        };
+        let leased = peers.callee(&target.component, self.work)?;
         Ok(match &self.kept {
             Some(kept) => kept.lock().expect(UNPOISONED).keep(target, leased),
             None => leased,
@@ -167,6 +173,19 @@ fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
         }
         .into());
     }
+    let kept = state.tasks.callees();
+    let held = match &kept {
+        Some(kept) => kept
+            .lock()
+            .expect(UNPOISONED)
+            .get(&target.component)
+            .cloned(),
+        None => state.callees.get(&target.component).cloned(),
+    };
+    if let Some(callee) = held {
+        let found = Found::Held(callee);
+        return Ok(Pinned { found, kept, work });
+    }
     let peers = state
         .context
         .backends
@@ -176,17 +195,8 @@ fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
     let peers = peers.ok_or_else(|| InvokeError::NotRunning {
         component: component(),
     })?;
-    let kept = state.tasks.callees();
-    let held = match &kept {
-        Some(kept) => kept.lock().expect(UNPOISONED).find(target),
-        None => state.callees.find(target),
-    };
-    Ok(Pinned {
-        held,
-        kept,
-        peers,
-        work,
-    })
+    let found = Found::Peers(peers);
+    Ok(Pinned { found, kept, work })
 }
 
 /// Calls the callee in an instance of its own. When it fails, or is cancelled, the instance is
@@ -218,9 +228,11 @@ async fn call_instance(
     params: &[Val],
     results: &mut [Val],
 ) -> Result<(), InvokeError> {
-    let mut instance = callee.instances.take(work).await?;
-    let function = instance
-        .function(target.link, &target.interface, &target.function)
+    let instances = &callee.instances;
+    let function = instances.function(target.link, &target.interface, &target.function);
+    let mut instance = instances.take(work).await?;
+    let function = function
+        .and_then(|function| instance.instance.get_func(&mut instance.store, function))
         .ok_or_else(|| InvokeError::NotExported {
             component: target.component.clone(),
             export: format!("{}.{}", target.interface, target.function),
@@ -230,7 +242,7 @@ async fn call_instance(
         .await
     {
         Ok(()) => {
-            callee.instances.give_back(instance);
+            instances.give_back(instance);
             Ok(())
         }
         Err(source) => Err(InvokeError::of_call(&instance.store, source)),

@@ -1,14 +1,15 @@
 //! Instances: made fresh, or taken from those that idle where the manifest shares them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use wasmtime::component::{self, InstancePre};
+use wasmtime::component::{self, ComponentExportIndex, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store};
+use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::error::InvokeError;
 use super::state::{Context, InstanceState, Work};
@@ -20,10 +21,10 @@ pub struct Instance {
     pub store: Store<InstanceState>,
     /// What was instantiated in it.
     pub instance: component::Instance,
+    /// Its export for HTTP, kept by whoever calls it between two requests.
+    pub proxy: Option<Proxy>,
     /// Pieces of work that it has served.
     served: u32,
-    /// The functions of it that others have called, by the number of the call's link.
-    functions: Vec<(u64, component::Func)>,
     place: Place,
 }
 
@@ -37,38 +38,21 @@ impl Idle {
         let Self {
             store,
             instance,
-            functions,
+            proxy,
             served,
             since: _,
         } = self;
         Instance {
             store,
             instance,
+            proxy,
             served,
-            functions,
             place: Place { _permit: place },
         }
     }
 }
 
 impl Instance {
-    /// The function `interface`.`name`, if it exports one. `link` is the number of the link that
-    /// asks, under which the answer is kept.
-    pub fn function(&mut self, link: u64, interface: &str, name: &str) -> Option<component::Func> {
-        if let Some((_, function)) = self.functions.iter().find(|(known, _)| *known == link) {
-            return Some(*function);
-        }
-        let interface = self
-            .instance
-            .get_export_index(&mut self.store, None, interface)?;
-        let index = self
-            .instance
-            .get_export_index(&mut self.store, Some(&interface), name)?;
-        let function = self.instance.get_func(&mut self.store, index)?;
-        self.functions.push((link, function));
-        Some(function)
-    }
-
     /// Takes the instance apart, for an owner that keeps its own count of what it serves.
     pub fn into_parts(self) -> (Store<InstanceState>, component::Instance, Place) {
         (self.store, self.instance, self.place)
@@ -79,7 +63,7 @@ impl Instance {
 struct Idle {
     store: Store<InstanceState>,
     instance: component::Instance,
-    functions: Vec<(u64, component::Func)>,
+    proxy: Option<Proxy>,
     served: u32,
     since: Instant,
 }
@@ -92,6 +76,8 @@ pub struct Instances {
     workers: Handle,
     reuse_max: u32,
     idle: Mutex<Vec<Idle>>,
+    /// The functions that others have called, by the number of the call's link.
+    functions: RwLock<Vec<(u64, ComponentExportIndex)>>,
     /// A task drops what idles too long.
     sweeping: AtomicBool,
     places: Arc<Semaphore>,
@@ -116,6 +102,7 @@ impl Instances {
             workers,
             reuse_max,
             idle: Mutex::default(),
+            functions: RwLock::default(),
             sweeping: AtomicBool::new(false),
             places,
             waiting,
@@ -125,6 +112,34 @@ impl Instances {
     /// What all these instances share.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// The function `interface`.`name`, if the component exports one. `link` is the number of the link
+    /// that asks, under which the answer is kept: finding it costs as much as a call.
+    pub fn function(&self, link: u64, interface: &str, name: &str) -> Option<ComponentExportIndex> {
+        let known = self
+            .functions
+            .read()
+            .expect("no holder of this lock panics")
+            .iter()
+            .find_map(|(known, function)| (*known == link).then_some(*function));
+        if known.is_some() {
+            return known;
+        }
+        let component = self.pre.component();
+        let interface = component.get_export_index(None, interface)?;
+        let function = component.get_export_index(Some(&interface), name)?;
+        self.functions
+            .write()
+            .expect("no holder of this lock panics")
+            .push((link, function));
+        Some(function)
+    }
+
+    /// Whether a piece of work may be done on the thread that asks for it, since it gives the thread
+    /// back at every tick.
+    pub fn yields(&self) -> bool {
+        self.preemption == Preemption::Epoch
     }
 
     /// Runs a piece of work where it belongs: a component that may keep a thread works on those that
@@ -186,6 +201,11 @@ impl Instances {
         let state = InstanceState::new(self.context.clone(), work);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
+        if self.yields() {
+            // From the first tick on, every tick gives the thread to other work, and is where a guest
+            // whose work was cancelled ends.
+            store.epoch_deadline_async_yield_and_update(1);
+        }
         self.arm(&mut store);
         match self.pre.instantiate_async(&mut store).await {
             Ok(instance) => {
@@ -193,8 +213,8 @@ impl Instances {
                 Ok(Instance {
                     store,
                     instance,
+                    proxy: None,
                     served: 0,
-                    functions: Vec::new(),
                     place,
                 })
             }
@@ -210,12 +230,10 @@ impl Instances {
         }
     }
 
-    /// Lets the guest run to the next tick, and from tick to tick after it. Every tick gives the
-    /// thread to other work, and is where a guest whose work was cancelled ends.
+    /// Lets the guest run to the next tick: a store's deadline is absolute.
     fn arm(&self, store: &mut Store<InstanceState>) {
-        if self.preemption == Preemption::Epoch {
+        if self.yields() {
             store.set_epoch_deadline(1);
-            store.epoch_deadline_async_yield_and_update(1);
         }
     }
 
@@ -245,15 +263,15 @@ impl Instances {
         let Instance {
             store,
             instance,
+            proxy,
             served,
-            functions,
             place,
         } = instance;
         let mut idle = self.idle.lock().expect("no holder of this lock panics");
         idle.push(Idle {
             store,
             instance,
-            functions,
+            proxy,
             served,
             since: Instant::now(),
         });

@@ -84,6 +84,10 @@ pub fn host_linker(engine: &Engine, concurrent: bool) -> wasmtime::Result<Linker
     let mut linker = Linker::new(engine);
     let host = &mut linker;
     wasmtime_wasi::p2::add_to_linker_async(host)?;
+    // Once more without the rest of WASI, which streams and polling do not need.
+    host.allow_shadowing(true);
+    wasmtime_wasi_io::add_to_linker_async(host)?;
+    host.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(host)?;
     if concurrent {
         wasmtime_wasi::p3::add_to_linker(host)?;

@@ -21,6 +21,13 @@ use crate::name::ComponentName;
 /// The domain under which components find each other.
 const INTERNAL_SUFFIX: &str = ".internal";
 
+/// Pieces of a body that a 0.2 guest may have written and nobody taken yet. With one it would wait for
+/// the last piece to be taken before it could end, and most responses are one piece.
+const BODY_PIECES: usize = 2;
+
+/// Largest of these pieces, in bytes: what they may hold together is wasmtime's default of 1 MiB.
+const BODY_PIECE_BYTES: usize = 512 * 1024;
+
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 
@@ -51,6 +58,14 @@ enum Destination {
 }
 
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_PIECES
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_PIECE_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

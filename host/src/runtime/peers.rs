@@ -32,5 +32,5 @@ pub trait Peers: Send + Sync {
     ) -> Result<Response<WasiBody>, InvokeError>;
 
     /// The component's revision for this work, leased.
-    async fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError>;
+    fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError>;
 }

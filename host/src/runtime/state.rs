@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
 
 use super::calls::Callees;
 use super::guest_log::GuestLog;
@@ -120,7 +121,9 @@ const RESOURCES_MAX: usize = 1000;
 pub struct InstanceState {
     pub(super) context: Arc<Context>,
     pub(super) work: Work,
-    pub(super) wasi: WasiCtx,
+    /// Made when the guest first asks for it: it costs as much as the rest of an instance that needs
+    /// no more than HTTP and its own memory.
+    wasi: Option<WasiCtx>,
     pub(super) http: WasiHttpCtx,
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
@@ -138,26 +141,20 @@ pub struct InstanceState {
 impl InstanceState {
     /// The state of a new instance.
     pub fn new(context: Arc<Context>, work: Work) -> Self {
-        let log = GuestLog::new(context.clone(), work.id);
-        let wasi = WasiCtxBuilder::new()
-            .envs(&context.environment)
-            .stdout(log.stdout())
-            .stderr(log.stderr())
-            .build();
         context.metrics.instances.inc();
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(context.limits.request_header_bytes_max);
         Self {
-            wasi,
+            wasi: None,
             http,
             outbound: Outbound::new(context.clone(), work),
             table,
             limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
             callees: Callees::default(),
             tasks: Tasks::default(),
-            log: Some(log),
+            log: None,
             log_id: work.id,
             _alive: Alive(context.clone()),
             work,
@@ -175,7 +172,7 @@ impl InstanceState {
     pub fn turn_to(&mut self, work: Work) {
         self.set_work(work);
         self.turn_log_to(work.id);
-        self.callees = Callees::default();
+        self.callees.clear();
     }
 
     /// A guest task begins to work for a request, beside `others` or not.
@@ -213,10 +210,31 @@ impl Drop for Alive {
     }
 }
 
+/// What `wasi:cli` and its like answer.
+fn wasi(context: &Context, log: &GuestLog) -> WasiCtx {
+    WasiCtxBuilder::new()
+        .envs(&context.environment)
+        .stdout(log.stdout())
+        .stderr(log.stderr())
+        .build()
+}
+
+impl IoView for InstanceState {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
 impl WasiView for InstanceState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let log = self
+                .log
+                .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_id));
+            wasi(&self.context, log)
+        });
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx,
             table: &mut self.table,
         }
     }

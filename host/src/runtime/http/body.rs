@@ -63,6 +63,11 @@ impl Exchange {
         })
     }
 
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The response has begun: from here on progress is expected.
     pub fn respond(&self) {
         self.turn(false);

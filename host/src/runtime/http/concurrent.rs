@@ -105,6 +105,8 @@ impl Handler {
             }
         };
         waiter.answered();
+        // The guest goes on to write the body. What it can write at once is then sent with the head.
+        tokio::task::yield_now().await;
         let tie = Tie::Lease {
             lease: accepted,
             over: Box::pin(over.clone().cancelled_owned()),

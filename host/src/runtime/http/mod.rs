@@ -55,7 +55,8 @@ impl HttpExport {
     {
         match self {
             Self::Sync(handler) => handler.handle(request, work, lease).await,
-            Self::Concurrent(handler) => handler.handle(request, work, lease).await,
+            // Boxed, since it is the larger one by far and the other one would be moved with its size.
+            Self::Concurrent(handler) => Box::pin(handler.handle(request, work, lease)).await,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! `wasi:http/incoming-handler@0.2.x`: one instance, one request at a time.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::sync::oneshot;
@@ -21,6 +25,9 @@ pub struct Handler {
     instances: Arc<Instances>,
     indices: Arc<ProxyIndices>,
 }
+
+/// A request's work, wherever it is done.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Outcome = Result<Response<WasiBody>, InvokeError>;
 
@@ -67,50 +74,104 @@ impl Handler {
         L: Send + Sync + 'static,
     {
         let context = self.instances.context();
-        let deadline = context.limits.deadline;
         let head = request.method() == Method::HEAD;
         let exchange = Exchange::new();
         let request = limited(context, request, &exchange)?;
         let (sender, response) = oneshot::channel();
-        let exchange_of_job = exchange.clone();
         let job = Job {
             instances: self.instances.clone(),
             indices: self.indices.clone(),
             answer: Answer(Arc::new(Mutex::new(Some(sender)))),
-            exchange: exchange_of_job,
+            exchange: exchange.clone(),
             work,
         };
-        let task = self.instances.spawn(async move {
+        // Boxed here, so that the futures around it stay small: each is moved with every request.
+        let job: Running = Box::pin(async move {
             job.run(request).await;
             drop(lease);
         });
-        let task = AbortOnDrop::new(task.abort_handle());
-        let component = || context.component.clone();
-        let response = match tokio::time::timeout(deadline, response).await {
-            Ok(Ok(outcome)) => outcome?,
-            Ok(Err(_)) => {
-                return Err(InvokeError::NoResponse {
-                    component: component(),
-                });
-            }
-            Err(_) => {
-                return Err(InvokeError::Deadline {
-                    component: component(),
-                    deadline,
-                });
-            }
+        let (response, tie) = if self.instances.yields() {
+            self.here(job, response, &exchange).await?
+        } else {
+            self.elsewhere(job, response, &exchange).await?
         };
-        Ok(GuestBody::respond(
-            response,
-            head,
-            Tie::Task(task),
-            exchange,
-            context,
-        ))
+        Ok(GuestBody::respond(response, head, tie, exchange, context))
+    }
+
+    /// Works in the task of whoever asks, which most requests end in, and moves to one of its own
+    /// where the guest goes on after its response.
+    async fn here(
+        &self,
+        job: Running,
+        mut response: oneshot::Receiver<Outcome>,
+        exchange: &Exchange,
+    ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
+        let mut job = AssertUnwindSafe(job).catch_unwind();
+        let mut ended = None;
+        let mut answered = std::pin::pin!(std::future::poll_fn(|cx| {
+            // Polled before the response, which it may give just now.
+            if ended.is_none()
+                && let Poll::Ready(end) = Pin::new(&mut job).poll(cx)
+            {
+                ended = Some(end);
+            }
+            Pin::new(&mut response).poll(cx)
+        }));
+        // Most answer at once, and need no timer.
+        let first = std::future::poll_fn(|cx| Poll::Ready(answered.as_mut().poll(cx))).await;
+        let answered = match first {
+            Poll::Ready(answered) => answered,
+            Poll::Pending => self.in_time(answered, exchange).await?,
+        };
+        if let Some(Err(_panic)) = ended {
+            return Err(InvokeError::Panic {
+                component: self.instances.context().component.clone(),
+            });
+        }
+        let response = answered.map_err(|_| self.no_response())??;
+        let tie = match ended {
+            Some(_) => Tie::Loose,
+            None => Tie::Task(AbortOnDrop::new(self.instances.spawn(job).abort_handle())),
+        };
+        Ok((response, tie))
+    }
+
+    /// Works where the component may keep a thread.
+    async fn elsewhere(
+        &self,
+        job: Running,
+        response: oneshot::Receiver<Outcome>,
+        exchange: &Exchange,
+    ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
+        let task = AbortOnDrop::new(self.instances.spawn(job).abort_handle());
+        let answered = self.in_time(response, exchange).await?;
+        let response = answered.map_err(|_| self.no_response())??;
+        Ok((response, Tie::Task(task)))
+    }
+
+    async fn in_time<F: Future>(
+        &self,
+        work: F,
+        exchange: &Exchange,
+    ) -> Result<F::Output, InvokeError> {
+        let context = self.instances.context();
+        let deadline = context.limits.deadline;
+        tokio::time::timeout_at(exchange.began() + deadline, work)
+            .await
+            .map_err(|_| InvokeError::Deadline {
+                component: context.component.clone(),
+                deadline,
+            })
+    }
+
+    fn no_response(&self) -> InvokeError {
+        InvokeError::NoResponse {
+            component: self.instances.context().component.clone(),
+        }
     }
 }
 
-/// One request's work, in a task of its own: it may go on after the response.
+/// One request's work. It may go on after the response.
 struct Job {
     instances: Arc<Instances>,
     indices: Arc<ProxyIndices>,
@@ -187,10 +248,13 @@ impl Job {
             source,
         };
         let store = &mut instance.store;
-        let proxy = self
-            .indices
-            .load(&mut *store, &instance.instance)
-            .map_err(host)?;
+        let proxy = match instance.proxy.take() {
+            Some(proxy) => proxy,
+            None => self
+                .indices
+                .load(&mut *store, &instance.instance)
+                .map_err(host)?,
+        };
         let incoming = store
             .data_mut()
             .http()
@@ -203,9 +267,10 @@ impl Job {
             proxy
                 .wasi_http_incoming_handler()
                 .call_handle(&mut *store, incoming, outparam);
-        called
-            .await
-            .map_err(|source| InvokeError::of_call(store, source))
+        let called = called.await;
+        called.map_err(|source| InvokeError::of_call(store, source))?;
+        instance.proxy = Some(proxy);
+        Ok(())
     }
 
     fn outparam(
