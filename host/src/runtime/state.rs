@@ -76,7 +76,7 @@ pub struct InstanceState {
     pub(super) work: Work,
     /// Made when the guest first asks for it: it costs as much as the rest of an instance that needs
     /// no more than HTTP and its own memory.
-    wasi: Option<WasiCtx>,
+    wasi: Option<Box<WasiCtx>>,
     pub(super) http: WasiHttpCtx,
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
@@ -149,7 +149,7 @@ impl WasiView for InstanceState {
         WasiCtxView {
             ctx: self
                 .wasi
-                .get_or_insert_with(|| wasi(&self.context, self.work)),
+                .get_or_insert_with(|| Box::new(wasi(&self.context, self.work))),
             table: &mut self.table,
         }
     }
