@@ -123,7 +123,7 @@ pub struct InstanceState {
     pub(super) work: Work,
     /// Made when the guest first asks for it: it costs as much as the rest of an instance that needs
     /// no more than HTTP and its own memory.
-    wasi: Option<WasiCtx>,
+    wasi: Option<Box<WasiCtx>>,
     pub(super) http: WasiHttpCtx,
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
@@ -231,7 +231,7 @@ impl WasiView for InstanceState {
             let log = self
                 .log
                 .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_id));
-            wasi(&self.context, log)
+            Box::new(wasi(&self.context, log))
         });
         WasiCtxView {
             ctx,
