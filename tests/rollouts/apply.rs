@@ -180,7 +180,6 @@ async fn a_manifest_that_makes_no_sense_changes_nothing() {
     for wrong in [
         format!("{changed}\n[[route]]\npath = \"/more\"\ncomponent = \"nobody\"\n"),
         format!("{changed}\n[component.candidate.limits]\nmemory = \"a lot\"\n"),
-        changed.replace("publish = [\"work\"]", ""),
     ] {
         let reply = ask(&operator, &Manifest::new(&wrong), &["candidate"], false).await;
         let refused = reply.status >= 400

@@ -117,7 +117,8 @@ async fn a_dry_run_prints_the_plan() {
     assert_exit(&planned, 0);
     assert!(stdout(&planned).contains("REVISION"));
     assert_eq!(serves(&host.client()).await, "one");
-    assert!(operator.history("candidate").await.is_empty());
+    let history = operator.history("candidate").await;
+    assert!(history.iter().all(|each| each["cause"] == "start"));
     let hello = guest("hello");
     let bad = ["swap", "candidate", hello.to_str().unwrap(), "--dry-run"];
     let planned = wharf(&host, &bad);
@@ -159,7 +160,7 @@ async fn ps_shows_a_canary_and_a_command_ends_it() {
         .unwrap();
     let candidate = operator.in_role("candidate", "candidate").await;
     let shown = stdout(&wharf(&host, &["ps"]));
-    assert!(shown.contains("10%") && shown.contains("90%"), "{shown}");
+    assert!(shown.contains("10 %") && shown.contains("90 %"), "{shown}");
     assert!(shown.contains(&candidate.to_string()), "{shown}");
     let id = operator.history("candidate").await[0]["id"].to_string();
     assert_exit(&wharf(&host, &["rollouts", "--cancel", &id]), 0);

@@ -12,7 +12,7 @@ use super::candidate::CandidateError;
 use crate::manifest::model::{Application, Component, Health};
 use crate::name::ComponentName;
 use crate::revision::Registry;
-use crate::runtime::{Compiled, Exports, Loaded, Work, wasi_body::WasiBody, wit};
+use crate::runtime::{Compiled, Exports, Loaded, Work, wasi_body::WasiBody, whole_wit};
 
 /// Lines of WIT around a difference: enough to see the interface's name.
 const DIFF_CONTEXT_LINES: usize = 3;
@@ -130,7 +130,8 @@ fn dedup(problems: Vec<CandidateError>) -> Vec<CandidateError> {
 
 /// How two artifacts' worlds differ, as a unified diff of their WIT; empty where they do not.
 pub fn world_diff(old: &[u8], new: &[u8]) -> String {
-    let text = |bytes: &[u8]| wit(bytes).unwrap_or_else(|error| format!("// no WIT: {error}\n"));
+    let text =
+        |bytes: &[u8]| whole_wit(bytes).unwrap_or_else(|error| format!("// no WIT: {error}\n"));
     let (old, new) = (text(old), text(new));
     if old == new {
         return String::new();

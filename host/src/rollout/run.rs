@@ -142,7 +142,12 @@ impl<'a> Run<'a> {
     /// Everything up to a candidate that could take work.
     async fn prepare(&self) -> Result<Candidate, Ended> {
         let (settings, digest, known) = self.settle_on().await?;
-        self.live.amend(|record| record.digest = digest);
+        let current = self.rollouts.current(&self.component);
+        self.live.amend(|record| {
+            // Others of the same component may have switched while it waited.
+            record.from = current.map(|current| current.revision);
+            record.digest = digest;
+        });
 
         let began = self.live.began(Step::Verify, Some(digest.short()));
         let artifact = self.artifact(digest).await?;

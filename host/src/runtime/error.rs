@@ -67,10 +67,12 @@ pub enum InvokeError {
         source: wasmtime::Error,
     },
     /// The component cannot be instantiated.
-    #[error("component {component} cannot be instantiated")]
+    #[error("component {component} cannot be instantiated{}", if *memory_refused { ": it asked for more memory than its limit" } else { "" })]
     Instantiate {
         /// Who.
         component: ComponentName,
+        /// It was refused memory on the way.
+        memory_refused: bool,
         /// Why.
         source: wasmtime::Error,
     },

@@ -224,7 +224,11 @@ impl Instances {
                     InvokeError::PoolExhausted { component, source }
                 } else {
                     self.context.trapped();
-                    InvokeError::Instantiate { component, source }
+                    InvokeError::Instantiate {
+                        component,
+                        memory_refused: store.data().limiter.refused(),
+                        source,
+                    }
                 })
             }
         }

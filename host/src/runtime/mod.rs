@@ -47,7 +47,7 @@ pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime, World};
 pub use messages::Handler as MessageHandler;
 pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
-pub use shape::{Shape, ShapeError, shape, wit};
+pub use shape::{Shape, ShapeError, shape, whole_wit, wit};
 pub use state::{Backends, CALL_DEPTH_MAX, Context, Over, Work, WorkKind};
 pub use stats::{Sample, Stats};
 

@@ -85,6 +85,24 @@ pub fn wit(bytes: &[u8]) -> anyhow::Result<String> {
     Ok(printer.output.to_string())
 }
 
+/// A component's WIT as text, with every interface that it uses spelled out, in the order of their
+/// packages' names: two texts differ where two worlds do.
+///
+/// # Errors
+///
+/// The bytes are not a component whose types have a form in WIT.
+pub fn whole_wit(bytes: &[u8]) -> anyhow::Result<String> {
+    let decoded = wit_component::decode(bytes)?;
+    let resolve = decoded.resolve();
+    let mut packages: Vec<_> = resolve.packages.iter().collect();
+    packages.retain(|(id, _)| *id != decoded.package());
+    packages.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    let packages: Vec<_> = packages.into_iter().map(|(id, _)| id).collect();
+    let mut printer = wit_component::WitPrinter::default();
+    printer.print(resolve, decoded.package(), &packages)?;
+    Ok(printer.output.to_string())
+}
+
 fn is_wasi_0_3(name: &str) -> bool {
     name.starts_with("wasi:") && name.contains("@0.3.")
 }

@@ -44,6 +44,8 @@ pub struct Exchange {
     abandoned: Notify,
     /// The response's body has left, or nobody wants it any more.
     ended: AtomicBool,
+    /// Whoever wrote the response's body failed or was stopped before its end.
+    cut_off: AtomicBool,
     body_exceeded: AtomicBool,
 }
 
@@ -59,6 +61,7 @@ impl Exchange {
             waiting: AtomicWaker::new(),
             abandoned: Notify::new(),
             ended: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             body_exceeded: AtomicBool::new(false),
         })
     }
@@ -112,6 +115,12 @@ impl Exchange {
     /// Resolves once nobody waits for the response, which has not begun.
     pub async fn abandoned(&self) {
         self.abandoned.notified().await;
+    }
+
+    /// The response's body ends before its end. To be said before what writes it is dropped: that
+    /// alone looks like an end.
+    pub fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::SeqCst);
     }
 
     /// Whether the request's body was larger than allowed.
@@ -390,6 +399,20 @@ impl GuestBody {
         }
     }
 
+    /// The server drops what it has not written yet when a body fails. Failing a moment later lets
+    /// the head and the pieces that came before reach the client.
+    fn break_off(
+        &mut self,
+        error: Error,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut pause = Box::pin(tokio::time::sleep(FLUSH_PAUSE));
+        // Polled once, so that it wakes this body.
+        let _ = pause.as_mut().poll(cx);
+        self.broken = Some((error, pause));
+        Poll::Pending
+    }
+
     fn track(&mut self, frame: &Frame<Bytes>) {
         self.exchange.handed_on();
         if let (Some(unsent), Some(data)) = (&mut self.unsent, frame.data_ref()) {
@@ -418,14 +441,9 @@ impl Body for GuestBody {
                 self.track(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                // The server drops what it has not written yet when a body fails. Failing a moment
-                // later lets the head and the pieces that came before reach the client.
-                let mut pause = Box::pin(tokio::time::sleep(FLUSH_PAUSE));
-                // Polled once, so that it wakes this body.
-                let _ = pause.as_mut().poll(cx);
-                self.broken = Some((error, pause));
-                Poll::Pending
+            Poll::Ready(Some(Err(error))) => self.break_off(error, cx),
+            Poll::Ready(None) if self.exchange.cut_off.load(Ordering::SeqCst) => {
+                self.break_off(Error::HttpProtocolError, cx)
             }
             Poll::Ready(None) => {
                 self.end();

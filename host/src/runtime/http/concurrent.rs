@@ -90,19 +90,24 @@ impl Handler {
         };
         let over = context.over.of(work.kind);
         let component = || context.component.clone();
+        let retired = || InvokeError::Retired {
+            component: component(),
+        };
         let (response, accepted) = tokio::select! {
             biased;
-            responded = tokio::time::timeout(deadline, responded) => {
-                responded.map_err(|_| InvokeError::Deadline {
-                    component: component(),
-                    deadline,
-                })??
-            }
-            () = over.cancelled() => {
-                return Err(InvokeError::Retired {
-                    component: component(),
-                });
-            }
+            responded = tokio::time::timeout(deadline, responded) => match responded {
+                Ok(Ok(responded)) => responded,
+                // Its instance may have ended for the same reason a moment earlier.
+                Ok(Err(_)) if over.is_cancelled() => return Err(retired()),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    return Err(InvokeError::Deadline {
+                        component: component(),
+                        deadline,
+                    });
+                }
+            },
+            () = over.cancelled() => return Err(retired()),
         };
         waiter.answered();
         // The guest goes on to write the body. What it can write at once is then sent with the head.
@@ -178,6 +183,7 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
             },
             Some(_) | None => InvokeError::Instantiate {
                 component,
+                memory_refused: false,
                 source: error,
             },
         };

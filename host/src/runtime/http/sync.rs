@@ -187,10 +187,14 @@ impl Job {
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
         let over = self.instances.context().over.of(self.work.kind).clone();
+        let over = async {
+            over.cancelled().await;
+            self.exchange.cut_off();
+        };
         tokio::select! {
             biased;
             () = self.serve(request) => {}
-            () = over.cancelled() => self.fail(InvokeError::Retired {
+            () = over => self.fail(InvokeError::Retired {
                 component: self.instances.context().component.clone(),
             }),
         }
@@ -209,10 +213,15 @@ impl Job {
             }
         };
         let context = self.instances.context();
+        let stalled = async {
+            let idle = context.limits.response_idle;
+            self.exchange.stalled(idle).await;
+            self.exchange.cut_off();
+        };
         let called = tokio::select! {
             biased;
             called = self.call(&mut instance, request) => called,
-            () = self.exchange.stalled(context.limits.response_idle) => {
+            () = stalled => {
                 tracing::warn!(
                     component = %context.component,
                     revision = %context.revision,
@@ -229,7 +238,10 @@ impl Job {
                 self.answer.give(Err(InvokeError::NoResponse { component }));
             }
             Ok(()) => self.instances.give_back(instance),
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.exchange.cut_off();
+                self.fail(error);
+            }
         }
     }
 
