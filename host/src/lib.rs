@@ -8,12 +8,14 @@
 //! ```text
 //! request   listener -> route -> lease -> instance -> capability -> response
 //! message   subscription -> delivery -> lease -> instance -> ack | retry | dead letter
-//! start     manifest -> artifact -> compile -> link -> switch -> serve -> drain
+//! rollout   artifact -> verify -> compile -> prewarm -> (canary) -> switch -> drain -> retire
 //! ```
 //!
 //! Both traffic flows take a *lease* from the revision registry for as long as an instance works for
 //! them, and so does a call from one component into another: an import that another component
-//! exports is a trampoline that leases the callee's current revision.
+//! exports is a trampoline that leases the callee's current revision. Switching is one atomic pointer
+//! swap per component; whatever fails before it discards the new revision, and the old one never
+//! notices. Starting is the same without traffic: the log says what was current last.
 //!
 //! # Floors
 //!
@@ -22,8 +24,8 @@
 //! | floor | module | job |
 //! | --- | --- | --- |
 //! | 6 | [`host`] | composition: build, serve, ordered shutdown |
-//! | 5 | [`trigger`], [`admin`], [`toolchain`] | the world's events, operators' questions, building components |
-//! | 4 | [`dispatch`] | lease, invoke under a deadline, count: all traffic |
+//! | 5 | [`trigger`], [`admin`], [`toolchain`] | the world's events, operators' commands, building components |
+//! | 4 | [`dispatch`], [`rollout`] | lease, invoke under a deadline, count: all traffic; verify, prewarm, switch, drain |
 //! | 3 | [`revision`] | what is current, who still works on what was |
 //! | 2 | [`runtime`] | engines, compile cache, linker, instances, limits, WIT interface to capability trait |
 //! | 1 | [`capability`], [`routing`] | traits with their backends; pure matching |
@@ -37,7 +39,8 @@
 //! - A component reaches nothing that its manifest does not grant: no directory, no socket, no
 //!   variable of the host's environment.
 //! - Only [`runtime`] names wasmtime. [`routing`] does no I/O. No lock is held across an await.
-//! - Nothing compiles a component on the threads that accept requests.
+//! - Nothing compiles a component on the threads that accept requests, and beside traffic nothing
+//!   compiles at their priority.
 
 pub mod admin;
 pub mod capability;

@@ -83,10 +83,15 @@ fn text(rollouts: &[Rollout]) -> String {
             ago(rollout.began_at_ms),
             number(lasted.map(|ms| took(ms as f64))),
             rollout.by.clone(),
-            rollout.reason.clone().unwrap_or_default(),
+            // The rest, a difference in WIT, is in `--output json`.
+            first_line(rollout.reason.as_deref().unwrap_or_default()),
         ]);
     }
     table.text()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 pub(super) fn cause(cause: Cause) -> &'static str {

@@ -60,10 +60,15 @@ impl Rollouts {
         let mut begun = Vec::new();
         for change in &plan.components {
             if change.change != Change::Removed {
-                begun.push((
-                    change.component.clone(),
-                    self.begin_one(&target, change).await?,
-                ));
+                match self.begin_one(&target, change).await {
+                    Ok(live) => begun.push((change.component.clone(), live)),
+                    Err(error) => {
+                        for (_, live) in &begun {
+                            self.give_up(live, error.to_string()).await;
+                        }
+                        return Err(error);
+                    }
+                }
             }
         }
         plan.rollouts = begun.iter().map(|(_, live)| live.record().id).collect();
@@ -180,7 +185,8 @@ impl Rollouts {
         for (name, live) in begun {
             let id = live.record().id;
             if let Some(failed) = failed {
-                self.give_up(&live, failed).await;
+                let reason = format!("rollout {failed} of the same manifest did not succeed");
+                self.give_up(&live, reason).await;
                 continue;
             }
             let job = Job {
@@ -204,8 +210,7 @@ impl Rollouts {
         }
     }
 
-    async fn give_up(&self, live: &Live, failed: RolloutId) {
-        let reason = format!("rollout {failed} of the same manifest did not succeed");
+    async fn give_up(&self, live: &Live, reason: String) {
         live.turn(RolloutState::Cancelled, Some(reason));
         if let Err(error) = self.log.update(&live.record()).await {
             tracing::error!(error = %super::candidate::in_words(&error), "rollout could not be recorded");

@@ -18,6 +18,10 @@ const ERROR_RATIO_EXCESS_MAX: f64 = 0.01;
 /// than an error that the component chose to answer.
 const TRAP_RATIO_EXCESS_MAX: f64 = 0.005;
 
+/// Pieces of work on each side below which the p99 latency is not looked at, whatever the minimum: of
+/// fewer it is the slowest one, which says nothing.
+const P99_SAMPLES_MIN: u64 = 100;
+
 /// How many times the active revision's p99 latency the candidate's may be.
 const P99_FACTOR_MAX: u32 = 2;
 
@@ -60,6 +64,9 @@ pub fn judge(active: &Sample, candidate: &Sample, samples_min: u64) -> Verdict {
             active.failed,
             active.ended()
         ));
+    }
+    if samples < P99_SAMPLES_MIN {
+        return Verdict::Good;
     }
     match (active.p99(), candidate.p99()) {
         (Some(old), Some(new)) if new > old * P99_FACTOR_MAX + P99_SLACK => Verdict::Bad(format!(

@@ -443,7 +443,14 @@ impl Rollouts {
         }
     }
 
-    async fn remove(&self, digests: BTreeSet<Digest>) -> Result<(), RolloutError> {
+    async fn remove(&self, mut digests: BTreeSet<Digest>) -> Result<(), RolloutError> {
+        // Rollouts that wait have no revision yet that would keep theirs.
+        for live in self.lock_live().values() {
+            let record = live.record();
+            if !record.state.is_final() {
+                digests.remove(&record.digest);
+            }
+        }
         if digests.is_empty() {
             return Ok(());
         }

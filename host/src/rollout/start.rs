@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -129,6 +130,7 @@ pub async fn start(application: Application, parts: Parts) -> Result<Arc<Rollout
         rollouts.forget(&gone).await?;
     }
     rollouts.log.declare(declared).await?;
+    rollouts.sweep().await?;
     tokio::spawn(status::keep_rates(Arc::downgrade(&rollouts)));
     Ok(rollouts)
 }
@@ -162,6 +164,14 @@ impl Rollouts {
         Ok(())
     }
 
+    /// Removes artifacts that were uploaded and never came to a revision.
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let (artifacts, used) = (self.artifacts.clone(), self.log.digests().await?);
+        let sweep = move || artifacts.sweep(&used, UPLOAD_KEPT);
+        tokio::task::spawn_blocking(sweep).await??;
+        Ok(())
+    }
+
     /// A component that the manifest has no more is current no more.
     async fn forget(&self, name: &ComponentName) -> Result<(), StoreError> {
         let current = self.log.current().await?.get(name).copied();
@@ -187,6 +197,9 @@ impl Rollouts {
         Ok(())
     }
 }
+
+/// How long an artifact is kept that no revision uses: an operator may upload it now and swap later.
+const UPLOAD_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who asks for what a start does.
 const BY_HOST: &str = "the host's start";

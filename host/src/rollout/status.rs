@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Rollouts;
 use super::model::{ComponentStatus, RevisionStatus, Role};
-use crate::name::{ComponentName, RevisionId};
+use crate::name::ComponentName;
 use crate::revision::{Revision, Traffic};
 use crate::runtime::{Sample, WorkKind};
 
@@ -20,14 +20,19 @@ const SAMPLES_KEPT: usize = 11;
 
 /// Samples of every living revision over the last seconds.
 #[derive(Default)]
-pub(super) struct Rates(Mutex<BTreeMap<RevisionId, VecDeque<(Instant, Sample)>>>);
+pub(super) struct Rates(Mutex<BTreeMap<usize, VecDeque<(Instant, Sample)>>>);
+
+/// Tells living revisions apart: after a rollback to one that still drains, two have one number.
+fn key(revision: &Revision) -> usize {
+    std::ptr::from_ref(revision).addr()
+}
 
 impl Rates {
     fn take(&self, living: &[Arc<Revision>]) {
         let mut rates = self.0.lock().expect("no holder of this lock panics");
-        rates.retain(|id, _| living.iter().any(|revision| revision.id() == *id));
+        rates.retain(|known, _| living.iter().any(|revision| key(revision) == *known));
         for revision in living {
-            let samples = rates.entry(revision.id()).or_default();
+            let samples = rates.entry(key(revision)).or_default();
             if samples.len() >= SAMPLES_KEPT {
                 samples.pop_front();
             }
@@ -38,7 +43,7 @@ impl Rates {
     /// What came since the oldest sample, and how long ago that was taken.
     fn recent(&self, revision: &Revision) -> (Sample, Duration) {
         let rates = self.0.lock().expect("no holder of this lock panics");
-        let oldest = rates.get(&revision.id()).and_then(VecDeque::front);
+        let oldest = rates.get(&key(revision)).and_then(VecDeque::front);
         match oldest {
             Some((taken, before)) => (sample(revision).since(before), taken.elapsed()),
             None => (sample(revision), SAMPLE_EVERY),

@@ -85,8 +85,8 @@ pub fn wit(bytes: &[u8]) -> anyhow::Result<String> {
     Ok(printer.output.to_string())
 }
 
-/// A component's WIT as text, with every interface that it uses spelled out, in the order of their
-/// packages' names: two texts differ where two worlds do.
+/// A component's WIT as text, with every interface spelled out that is not a standard's, in the order
+/// of their packages' names. Of standard interfaces the world names the versions, which say all.
 ///
 /// # Errors
 ///
@@ -95,7 +95,10 @@ pub fn whole_wit(bytes: &[u8]) -> anyhow::Result<String> {
     let decoded = wit_component::decode(bytes)?;
     let resolve = decoded.resolve();
     let mut packages: Vec<_> = resolve.packages.iter().collect();
-    packages.retain(|(id, _)| *id != decoded.package());
+    packages.retain(|(id, package)| {
+        let standard = matches!(package.name.namespace.as_str(), "wasi" | "wasmcloud");
+        *id != decoded.package() && !standard
+    });
     packages.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     let packages: Vec<_> = packages.into_iter().map(|(id, _)| id).collect();
     let mut printer = wit_component::WitPrinter::default();

@@ -75,8 +75,8 @@ impl Sample {
     /// What came after `earlier`, a sample of the same revision.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            failed: self.failed - earlier.failed,
-            traps: self.traps - earlier.traps,
+            failed: self.failed.saturating_sub(earlier.failed),
+            traps: self.traps.saturating_sub(earlier.traps),
             latency: self
                 .latency
                 .wrapping_sub(&earlier.latency)
