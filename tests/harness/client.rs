@@ -32,10 +32,10 @@ struct Straight {
 impl Straight {
     fn to(address: SocketAddr) -> Self {
         let to = format!("http://{address}/").parse().unwrap();
-        Self {
-            connector: HttpConnector::new(),
-            to,
-        }
+        let mut connector = HttpConnector::new();
+        // A body that is sent piece by piece leaves piece by piece.
+        connector.set_nodelay(true);
+        Self { connector, to }
     }
 }
 

@@ -227,5 +227,7 @@ async fn accept(
     let slot = slots.clone().acquire_owned().await;
     let slot = slot.expect("it is never closed");
     let (stream, _) = listener.accept().await?;
+    // An event leaves at once; without it, it waits for the peer to acknowledge the one before.
+    stream.set_nodelay(true)?;
     Ok((stream, slot))
 }
