@@ -60,12 +60,12 @@ async fn refuses_artifact(bytes: &[u8], guard: &str, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_webassembly() {
-    refuses_artifact(b"not wasm, only words", "compile", &["WebAssembly"]).await;
+    refuses_artifact(b"not wasm, only words", "verify", &["WebAssembly"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_module() {
-    refuses_artifact(CORE_MODULE, "compile", &["core module"]).await;
+    refuses_artifact(CORE_MODULE, "verify", &["core module"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn a_component_without_the_export_that_its_subscription_needs() {
 async fn an_import_that_is_not_granted() {
     // It wants blobs, among other things.
     let worker = std::fs::read(guest("worker")).unwrap();
-    refuses_artifact(&worker, "prewarm", &["wasi:blobstore", "grants"]).await;
+    refuses_artifact(&worker, "verify", &["wasi:blobstore", "grants"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

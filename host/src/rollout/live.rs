@@ -29,6 +29,8 @@ pub struct Live {
 struct State {
     record: Rollout,
     events: Vec<RolloutEvent>,
+    /// Since when it waits for an earlier rollout.
+    queued: Option<Instant>,
     /// It gets a share of the work and may be superseded.
     baking: bool,
     /// It can no longer be ended.
@@ -51,6 +53,7 @@ impl Live {
             state: Mutex::new(State {
                 record,
                 events: Vec::new(),
+                queued: None,
                 baking: false,
                 committed: false,
             }),
@@ -86,6 +89,20 @@ impl Live {
     pub fn began(&self, step: Step, detail: Option<String>) -> Instant {
         self.push(|_| RolloutEvent::Began { step, detail });
         Instant::now()
+    }
+
+    /// It waits for its turn.
+    pub fn wait_in_line(&self) {
+        let began = self.began(Step::Queue, Some("another rollout is at work".to_owned()));
+        self.lock().queued = Some(began);
+    }
+
+    /// Its turn has come.
+    pub fn leave_line(&self) {
+        let queued = self.lock().queued.take();
+        if let Some(began) = queued {
+            self.done(Step::Queue, began, None);
+        }
     }
 
     /// How far a step is. Nothing where it is what was said last.

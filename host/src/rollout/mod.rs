@@ -404,10 +404,7 @@ impl Rollouts {
                 });
             }
             Ok(Joined::Waits) => {
-                live.began(
-                    model::Step::Queue,
-                    Some("another rollout is at work".to_owned()),
-                );
+                live.wait_in_line();
             }
             Err(full) => {
                 live.turn(RolloutState::Refused, Some(full.to_string()));

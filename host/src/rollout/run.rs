@@ -26,7 +26,7 @@ use super::store::{NewRevision, RevisionRecord, StoreError};
 use crate::manifest::model::Component;
 use crate::name::{ComponentName, Digest};
 use crate::revision::{Revision, Traffic};
-use crate::runtime::{Artifact, Compiled, Sample};
+use crate::runtime::{Artifact, Compiled, Sample, check_artifact};
 
 /// How often a canary's figures are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
 
     /// Carries it out up to its switch, after which the line goes on; the drain goes on by itself.
     pub(super) async fn carry_out(self) {
+        self.live.leave_line();
         let ended = match self.until_switched().await {
             Ok(()) => return,
             Err(ended) => ended,
@@ -151,6 +152,10 @@ impl<'a> Run<'a> {
 
         let began = self.live.began(Step::Verify, Some(digest.short()));
         let artifact = self.artifact(digest).await?;
+        let wrong = check_artifact(&settings.name, &settings.grants, &artifact.bytes);
+        if !wrong.is_empty() {
+            return Err(Ended::Refused(wrong.join("\n")));
+        }
         let diff = world_diff(self.rollouts, &self.component, &artifact).await?;
         self.live
             .done(Step::Verify, began, Some(world_in_words(&diff)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::interfaces::serves;
 use super::linker::{NOBODY_EXPORTS, Refusal, refusal};
 use super::shape::{Shape, shape};
-use crate::manifest::model::Application;
+use crate::manifest::model::{Application, Grants};
 use crate::name::ComponentName;
 
 /// Every import that nothing provides or grants, and every artifact that is not a component, in
@@ -26,6 +26,25 @@ pub fn check_imports(application: &Application) -> Vec<String> {
         }
     }
     problems
+}
+
+/// What is wrong with an artifact that can be told before it is compiled: that it is no component, or
+/// imports what the host does not give to the component `name`. Whether other components export what
+/// else it imports is known when it is linked.
+pub fn check_artifact(name: &ComponentName, grants: &Grants, bytes: &[u8]) -> Vec<String> {
+    let shape = match shape(bytes) {
+        Ok(shape) => shape,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            let cause = cause.unwrap_or_default();
+            return vec![format!("component {name}: {error}{cause}")];
+        }
+    };
+    let refused = |import: &String| match refusal(import, name, grants) {
+        Refusal::None | Refusal::Unknown => None,
+        Refusal::Host(reason) => Some(format!("component {name} imports {import}: {reason}")),
+    };
+    shape.imports.iter().filter_map(refused).collect()
 }
 
 fn is_exported(

@@ -1,7 +1,7 @@
 //! Instances: made fresh, or taken from those that idle where the manifest shares them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
@@ -12,6 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::error::InvokeError;
+use super::http::Exchange;
 use super::state::{Context, InstanceState, Work};
 use crate::manifest::model::Preemption;
 
@@ -23,6 +24,8 @@ pub struct Instance {
     pub instance: component::Instance,
     /// Its export for HTTP, kept by whoever calls it between two requests.
     pub proxy: Option<Proxy>,
+    /// The exchange whose body it may not have finished.
+    pub exchange: Option<Weak<Exchange>>,
     /// Pieces of work that it has served.
     served: u32,
     place: Place,
@@ -39,6 +42,7 @@ impl Idle {
             store,
             instance,
             proxy,
+            exchange,
             served,
             since: _,
         } = self;
@@ -46,6 +50,7 @@ impl Idle {
             store,
             instance,
             proxy,
+            exchange,
             served,
             place: Place { _permit: place },
         }
@@ -64,8 +69,17 @@ struct Idle {
     store: Store<InstanceState>,
     instance: component::Instance,
     proxy: Option<Proxy>,
+    exchange: Option<Weak<Exchange>>,
     served: u32,
     since: Instant,
+}
+
+impl Idle {
+    /// Dropping it would end a response that is still on its way, as if it were whole.
+    fn owes(&self) -> bool {
+        let exchange = self.exchange.as_ref().and_then(Weak::upgrade);
+        exchange.is_some_and(|exchange| !exchange.has_ended())
+    }
 }
 
 /// Makes a revision's instances and keeps the idle ones.
@@ -214,6 +228,7 @@ impl Instances {
                     store,
                     instance,
                     proxy: None,
+                    exchange: None,
                     served: 0,
                     place,
                 })
@@ -268,6 +283,7 @@ impl Instances {
             store,
             instance,
             proxy,
+            exchange,
             served,
             place,
         } = instance;
@@ -276,6 +292,7 @@ impl Instances {
             store,
             instance,
             proxy,
+            exchange,
             served,
             since: Instant::now(),
         });
@@ -289,7 +306,7 @@ impl Instances {
 }
 
 /// Drops what has idled too long, until nothing idles.
-async fn sweep(instances: std::sync::Weak<Instances>) {
+async fn sweep(instances: Weak<Instances>) {
     loop {
         let Some(timeout) = instances.upgrade().map(|i| i.context.reuse.idle_timeout) else {
             return;
@@ -302,9 +319,8 @@ async fn sweep(instances: std::sync::Weak<Instances>) {
             .idle
             .lock()
             .expect("no holder of this lock panics");
-        let fresh = idle.iter().position(|idle| idle.since.elapsed() < timeout);
-        let expired = fresh.unwrap_or(idle.len());
-        let expired: Vec<Idle> = idle.drain(..expired).collect();
+        let expires = |idle: &mut Idle| idle.since.elapsed() >= timeout && !idle.owes();
+        let expired: Vec<Idle> = idle.extract_if(.., expires).collect();
         // Under the lock, so that whatever comes to idle from here on starts another sweep.
         let done = idle.is_empty();
         if done {

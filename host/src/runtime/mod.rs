@@ -35,7 +35,7 @@ mod tasks;
 mod views;
 
 pub use background::Background;
-pub use check::check_imports;
+pub use check::{check_artifact, check_imports};
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
 pub use error::InvokeError;

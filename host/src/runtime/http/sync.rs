@@ -237,7 +237,10 @@ impl Job {
                 let component = context.component.clone();
                 self.answer.give(Err(InvokeError::NoResponse { component }));
             }
-            Ok(()) => self.instances.give_back(instance),
+            Ok(()) => {
+                instance.exchange = Some(Arc::downgrade(&self.exchange));
+                self.instances.give_back(instance);
+            }
             Err(error) => {
                 self.exchange.cut_off();
                 self.fail(error);
