@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::MANIFEST;
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
-use crate::host::Host;
+use crate::host::{Addresses, Host};
 use crate::manifest::{self, model::Application};
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
@@ -140,27 +140,33 @@ pub(super) fn serve(
         let addresses = host
             .addresses()
             .context("the bound addresses cannot be read")?;
-        if print_addresses {
-            println!("{}", serde_json::to_string(&addresses)?);
-            std::io::stdout()
-                .flush()
-                .context("standard output is closed")?;
-        }
-        tracing::info!(
-            application = application.name,
-            http = %format_args!("http://{}/", addresses.http),
-            admin = %format_args!("http://{}/", addresses.admin),
-            "listening"
-        );
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        host.serve(stop).await;
+        let serving = || tell(&application.name, addresses, print_addresses);
+        host.serve(stop, serving).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
     runtime.shutdown_timeout(THREADS_GRACE);
     served
+}
+
+/// Says where the host listens, now that it serves.
+fn tell(application: &str, addresses: Addresses, print: bool) {
+    if print {
+        let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
+        let mut out = std::io::stdout().lock();
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+            tracing::error!(%error, "the addresses cannot be printed");
+        }
+    }
+    tracing::info!(
+        application,
+        http = %format_args!("http://{}/", addresses.http),
+        admin = %format_args!("http://{}/", addresses.admin),
+        "listening"
+    );
 }
 
 /// Each connection, blob and store takes a file descriptor; the usual soft limit of 1,024 is for

@@ -207,9 +207,10 @@ impl Host {
         self.rollouts.clone()
     }
 
-    /// Serves until `stop`, then finishes what is in flight within the configured grace. What is not
-    /// finished by then is cancelled: connections are closed, deliveries go back to their streams.
-    pub async fn serve(self, stop: CancellationToken) {
+    /// Serves until `stop`, and calls `serving` once it does; then it finishes what is in flight within
+    /// the configured grace. What is not finished by then is cancelled: connections are closed,
+    /// deliveries go back to their streams.
+    pub async fn serve(self, stop: CancellationToken, serving: impl FnOnce()) {
         let admin_stop = CancellationToken::new();
         let streams_stop = Stop {
             claiming: stop.child_token(),
@@ -221,14 +222,15 @@ impl Host {
                 .serve(self.admin_listener, admin_stop.clone()),
         );
         self.bindings.start(streams_stop.clone());
-        let serving = tokio::spawn(self.server.serve(self.http, stop.child_token()));
+        let server = tokio::spawn(self.server.serve(self.http, stop.child_token()));
         self.admin.set_ready(true);
+        serving();
         stop.cancelled().await;
         self.admin.set_ready(false);
         tracing::info!("shutdown begins");
         let finished = async {
             // The listener's task ends once its last connection has.
-            let _ = serving.await;
+            let _ = server.await;
             self.bindings.finished().await;
             self.rollouts.shut_down().await;
         };

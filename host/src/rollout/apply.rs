@@ -147,10 +147,15 @@ impl Rollouts {
             };
             subscriptions
                 .chain(application.streams.iter().map(limit))
-                .collect()
+                .collect::<Vec<_>>()
         };
-        let routes =
-            |application: &Application| application.routes.iter().map(route_line).collect();
+        let routes = |application: &Application| {
+            application
+                .routes
+                .iter()
+                .map(route_line)
+                .collect::<Vec<_>>()
+        };
         Ok(ApplyPlan {
             components,
             routes: moved(&routes(&running), &routes(application)),
@@ -360,7 +365,7 @@ fn differing(name: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
 }
 
 /// Lines that went, with `-`, and that came, with `+`.
-fn moved(old: &Vec<String>, new: &Vec<String>) -> Vec<String> {
+fn moved(old: &[String], new: &[String]) -> Vec<String> {
     let gone = old.iter().filter(|line| !new.contains(line));
     let come = new.iter().filter(|line| !old.contains(line));
     let gone = gone.map(|line| format!("-{line}"));
@@ -417,8 +422,8 @@ mod tests {
     #[test]
     fn lines_that_went_and_came_are_told_apart() {
         let moved = moved(
-            &vec!["a".to_owned(), "b".to_owned()],
-            &vec!["b".to_owned(), "c".to_owned()],
+            &["a".to_owned(), "b".to_owned()],
+            &["b".to_owned(), "c".to_owned()],
         );
         assert_eq!(moved, ["-a", "+c"]);
     }

@@ -20,7 +20,7 @@ const TRAP_RATIO_EXCESS_MAX: f64 = 0.005;
 
 /// Pieces of work on each side below which the p99 latency is not looked at, whatever the minimum: of
 /// fewer it is the slowest one, which says nothing.
-const P99_SAMPLES_MIN: u64 = 100;
+const P99_SAMPLES_MIN: u64 = 50;
 
 /// How many times the active revision's p99 latency the candidate's may be.
 const P99_FACTOR_MAX: u32 = 2;

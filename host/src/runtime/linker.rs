@@ -71,6 +71,9 @@ pub struct ImportProblem {
     pub reason: String,
 }
 
+/// Imports that other components serve, with who does.
+pub type Calls = Vec<(String, ComponentName)>;
+
 /// What is said of an import that nobody provides.
 pub const NOBODY_EXPORTS: &str = "the host does not provide it and no other component of the \
                                   application exports it: add the component that does";
@@ -128,7 +131,7 @@ pub fn link_imports(
     grants: &Grants,
     exports: &Exports,
     concurrent: bool,
-) -> wasmtime::Result<Result<Vec<(String, ComponentName)>, Vec<ImportProblem>>> {
+) -> wasmtime::Result<Result<Calls, Vec<ImportProblem>>> {
     let engine = component.engine().clone();
     let mut problems = Vec::new();
     let mut calls = Vec::new();

@@ -16,7 +16,7 @@ use super::engine::{EngineKind, Engines, PoolLimits};
 use super::error::InvokeError;
 use super::http::{HttpExport, concurrent, sync};
 use super::instance::Instances;
-use super::linker::{self, Exports, ImportProblem};
+use super::linker::{self, Calls, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
 use super::migration::Migration;
 use super::shape::shape;
@@ -160,7 +160,7 @@ pub struct World(Component);
 pub struct Loaded {
     component: Component,
     /// Its imports that other components serve, with who does.
-    calls: Vec<(String, ComponentName)>,
+    calls: Calls,
     /// Its instances.
     pub instances: Arc<Instances>,
     /// How it serves HTTP, if it does.
@@ -358,7 +358,7 @@ fn ready(
     pre: InstancePre<InstanceState>,
     context: Arc<Context>,
     component: Component,
-    calls: Vec<(String, ComponentName)>,
+    calls: Calls,
     workers: Handle,
 ) -> Loaded {
     let service = ServiceIndices::new(&pre).ok();
