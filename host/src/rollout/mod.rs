@@ -9,11 +9,13 @@
 //! rollout that joins the line of a canary ends it. `start` brings up what was current last.
 
 mod apply;
+mod canary;
 mod candidate;
 mod drain;
 mod error;
 mod gate;
 mod judge;
+mod keep;
 mod line;
 mod live;
 pub mod model;
@@ -22,11 +24,12 @@ mod start;
 mod status;
 pub mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::BoxStream;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -37,17 +40,17 @@ use line::{Job, Joined, Lines, Wanted};
 use live::{Live, WantedEnd};
 use model::{
     Cause, Plan, RevisionSummary, RollbackRequest, Rollout, RolloutEvent, RolloutState, Share,
-    StoredArtifact, SwapRequest,
+    SwapRequest,
 };
 use run::Run;
 pub use start::{Parts, StartProblem, start};
 use status::Rates;
-use store::{ArtifactStore, NewRollout, RevisionRecord, RolloutLog, StoreError};
+use store::{ArtifactStore, NewRollout, RevisionRecord, RolloutLog};
 
 use crate::manifest::model::Application;
-use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
-use crate::revision::Registry;
-use crate::runtime::{Artifact, Background, Work};
+use crate::name::{ComponentName, RolloutId};
+use crate::revision::{Registry, Traffic};
+use crate::runtime::{Background, Work};
 
 /// Rollouts that ended and whose events are still in memory: some minutes of a busy operator.
 const ENDED_KEPT: usize = 64;
@@ -98,29 +101,6 @@ impl Rollouts {
         }
         let summary = |record: &RevisionRecord| record.summary(Some(record.revision) == current);
         Ok(records.iter().map(summary).collect())
-    }
-
-    /// Takes an artifact into the store, durably.
-    ///
-    /// # Errors
-    ///
-    /// [`RolloutError::WrongDigest`] when it is not the expected one; nothing is stored then.
-    pub async fn store_artifact(
-        &self,
-        bytes: Vec<u8>,
-        expected: Option<Digest>,
-    ) -> Result<StoredArtifact, RolloutError> {
-        let store = self.artifacts.clone();
-        blocking(move || {
-            let found = Digest::of(&bytes);
-            match expected {
-                Some(expected) if expected != found => {
-                    Err(RolloutError::WrongDigest { found, expected })
-                }
-                Some(_) | None => Ok(store.put(&bytes)?),
-            }
-        })
-        .await
     }
 
     /// What a swap would do. The candidate is compiled, beside traffic, and linked; it gets no work.
@@ -399,7 +379,7 @@ impl Rollouts {
                 let (rollouts, component) = (self.clone(), component.clone());
                 self.drains.spawn(async move {
                     while let Some(job) = rollouts.lines.next(&component) {
-                        Run::new(&rollouts, job).carry_out().await;
+                        rollouts.carry_out(job).await;
                     }
                 });
             }
@@ -415,6 +395,29 @@ impl Rollouts {
         Ok(live.record())
     }
 
+    /// Carries out one rollout up to its switch. A panic, of the compiler say, ends it and not the line.
+    async fn carry_out(self: &Arc<Self>, job: Job) {
+        let live = job.live.clone();
+        let run = AssertUnwindSafe(Run::new(self, job).carry_out());
+        if run.catch_unwind().await.is_ok() {
+            return;
+        }
+        let record = live.record();
+        if record.state != RolloutState::Running {
+            return;
+        }
+        if let Some(traffic) = self.registry.traffic(&record.component) {
+            // Where it was in its canary, its share goes back.
+            let active = Traffic::to(traffic.active.clone());
+            self.registry.switch(&record.component, Some(active));
+        }
+        let reason = "the host panicked while it was at work; see its log".to_owned();
+        live.turn(RolloutState::Refused, Some(reason));
+        if let Err(error) = self.log.update(&live.record()).await {
+            tracing::error!(error = %candidate::in_words(&error), "rollout could not be recorded");
+        }
+    }
+
     /// A rollout has drained.
     async fn complete(&self, live: &Live) {
         live.turn(RolloutState::Completed, None);
@@ -422,44 +425,6 @@ impl Rollouts {
             tracing::error!(error = %candidate::in_words(&error), "rollout could not be recorded");
         }
         self.prune().await;
-    }
-
-    /// Forgets what is kept no longer: revisions, their artifacts, their compiled code.
-    async fn prune(&self) {
-        let components = self.registry.components();
-        let living = components
-            .iter()
-            .flat_map(|component| self.registry.living(component));
-        let living: BTreeSet<RevisionId> = living.map(|revision| revision.id()).collect();
-        let pruned = match self.log.prune(self.revisions_kept, &living).await {
-            Ok(unused) => self.remove(unused).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = pruned {
-            tracing::warn!(error = %candidate::in_words(&error), "old revisions could not be removed");
-        }
-    }
-
-    async fn remove(&self, mut digests: BTreeSet<Digest>) -> Result<(), RolloutError> {
-        // Rollouts that wait have no revision yet that would keep theirs.
-        for live in self.lock_live().values() {
-            let record = live.record();
-            if !record.state.is_final() {
-                digests.remove(&record.digest);
-            }
-        }
-        if digests.is_empty() {
-            return Ok(());
-        }
-        let (artifacts, maker) = (self.artifacts.clone(), self.maker.clone());
-        blocking(move || {
-            for digest in digests {
-                artifacts.remove(&digest)?;
-                maker.runtime.forget(digest);
-            }
-            Ok(())
-        })
-        .await
     }
 
     fn lock_live(&self) -> std::sync::MutexGuard<'_, BTreeMap<RolloutId, Arc<Live>>> {
@@ -487,17 +452,6 @@ impl Rollouts {
         self.application.load_full()
     }
 
-    async fn artifact(&self, digest: Digest) -> Result<Option<Artifact>, StoreError> {
-        let artifacts = self.artifacts.clone();
-        let bytes = tokio::task::spawn_blocking(move || artifacts.get(&digest)).await??;
-        Ok(bytes.map(|bytes| Artifact { digest, bytes }))
-    }
-
-    async fn stored(&self, digest: Digest) -> Result<Artifact, RolloutError> {
-        let artifact = self.artifact(digest).await?;
-        artifact.ok_or(RolloutError::UnknownArtifact(digest))
-    }
-
     /// Work of the host's own on a candidate: the gate's requests.
     fn work(&self) -> Work {
         Work {
@@ -507,11 +461,4 @@ impl Rollouts {
             pin: None,
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RolloutError> + Send + 'static,
-) -> Result<T, RolloutError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| RolloutError::Storage(Box::new(error)))?
 }

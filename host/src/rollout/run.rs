@@ -10,32 +10,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::Rollouts;
 use super::candidate::{CandidateError, in_words};
 use super::drain::drain;
 use super::gate;
-use super::judge::{SAMPLES_MIN, Verdict, Words, judge};
 use super::line::{Job, Wanted};
 use super::live::{Live, WantedEnd};
-use super::model::{CanaryRequest, RolloutState, Share, Step};
+use super::model::{RolloutState, Step};
 use super::store::{NewRevision, RevisionRecord, StoreError};
 use crate::manifest::model::Component;
 use crate::name::{ComponentName, Digest};
 use crate::revision::{Revision, Traffic};
-use crate::runtime::{Artifact, Compiled, Sample, check_artifact};
-
-/// How often a canary's figures are looked at.
-const JUDGE_EVERY: Duration = Duration::from_millis(250);
-
-/// How many times its bake a step is watched, at most, for lack of samples.
-const BAKES_MAX: u32 = 3;
+use crate::runtime::{Artifact, Compiled, check_artifact};
 
 /// Why a rollout does not come to its switch.
-enum Ended {
+pub(super) enum Ended {
     /// The candidate was refused.
     Refused(String),
     /// It was tried and is worse, or could not be judged.
@@ -57,18 +47,18 @@ impl From<StoreError> for Ended {
 }
 
 /// A candidate that is ready for work.
-struct Candidate {
-    record: RevisionRecord,
-    revision: Arc<Revision>,
+pub(super) struct Candidate {
+    pub(super) record: RevisionRecord,
+    pub(super) revision: Arc<Revision>,
     /// How its world differs from the active revision's.
     diff: String,
 }
 
 /// One rollout at work.
 pub(super) struct Run<'a> {
-    rollouts: &'a Arc<Rollouts>,
-    component: ComponentName,
-    live: Arc<Live>,
+    pub(super) rollouts: &'a Arc<Rollouts>,
+    pub(super) component: ComponentName,
+    pub(super) live: Arc<Live>,
     job: Job,
 }
 
@@ -279,79 +269,6 @@ impl<'a> Run<'a> {
         migrated.map_err(CandidateError::Migration)?;
         self.live.done(Step::Migrate, began, None);
         Ok(())
-    }
-
-    /// Gives the candidate its shares of the work, one after another.
-    async fn prove(&self, candidate: &Candidate, canary: &CanaryRequest) -> Result<(), Ended> {
-        let registry = &self.rollouts.registry;
-        for share in canary.steps.iter().filter(|share| **share < Share::ALL) {
-            let traffic = registry.traffic(&self.component);
-            let Some(traffic) = traffic else {
-                return Ok(());
-            };
-            let active = traffic.active.clone();
-            let bake = Duration::from_millis(canary.bake_ms);
-            let watched = format!("{share} for {}", humantime::format_duration(bake));
-            let began = self.live.began(Step::Canary, Some(watched.clone()));
-            let traffic = Traffic {
-                active: active.clone(),
-                candidate: Some((candidate.revision.clone(), share.fraction())),
-            };
-            registry.switch(&self.component, Some(traffic));
-            let samples_min = canary.samples_min.unwrap_or(SAMPLES_MIN);
-            let sample = self
-                .watch(&active, &candidate.revision, bake, samples_min)
-                .await?;
-            let detail = format!("{watched}: {}", Words(&sample));
-            self.live.done(Step::Canary, began, Some(detail));
-        }
-        Ok(())
-    }
-
-    /// Watches both for the time of a bake, or longer where there is too little to judge by. What is
-    /// bad is not watched to the end.
-    async fn watch(
-        &self,
-        active: &Revision,
-        candidate: &Revision,
-        bake: Duration,
-        samples_min: u64,
-    ) -> Result<Sample, Ended> {
-        let sample = |revision: &Revision| revision.loaded().instances.context().stats.sample();
-        let before = (sample(active), sample(candidate));
-        let began = Instant::now();
-        loop {
-            let left = bake.saturating_sub(began.elapsed());
-            tokio::time::sleep(JUDGE_EVERY.min(left.max(Duration::from_millis(1)))).await;
-            let old = sample(active).since(&before.0);
-            let new = sample(candidate).since(&before.1);
-            self.live.progress(Step::Canary, Words(&new).to_string());
-            match judge(&old, &new, samples_min) {
-                Verdict::Bad(reason) => return Err(Ended::RolledBack(reason)),
-                Verdict::Good if began.elapsed() >= bake => return Ok(new),
-                Verdict::TooFew { samples } if began.elapsed() >= bake * BAKES_MAX => {
-                    return Err(Ended::RolledBack(format!(
-                        "inconclusive: {samples} pieces of work in {BAKES_MAX} times the bake, and \
-                         {samples_min} are needed to judge by"
-                    )));
-                }
-                Verdict::Good | Verdict::TooFew { .. } => {}
-            }
-        }
-    }
-
-    /// Takes the candidate's share away again and lets it finish what it has.
-    fn withdraw(&self, candidate: Candidate) {
-        let registry = &self.rollouts.registry;
-        if let Some(traffic) = registry.traffic(&self.component) {
-            registry.switch(&self.component, Some(Traffic::to(traffic.active.clone())));
-        }
-        let limits = candidate.record.settings.drain.clone();
-        let (component, revision) = (self.component.clone(), candidate.revision);
-        let rollouts = self.rollouts.clone();
-        self.rollouts.drains.spawn(async move {
-            drain(&rollouts.registry, &component, &revision, &limits, None).await;
-        });
     }
 
     /// Makes the candidate durable, then current.
