@@ -19,7 +19,7 @@ use crate::revision::{Lease, Registry};
 use crate::runtime::{
     CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, WorkKind, wasi_body,
 };
-use crate::telemetry::{ComponentMetrics, Metrics};
+use crate::telemetry::{ComponentMetrics, Metrics, in_words};
 
 /// Leases, invokes and counts.
 pub struct Dispatch {
@@ -364,16 +364,7 @@ fn log_failure(
 }
 
 fn source_text(error: &InvokeError) -> Option<String> {
-    std::error::Error::source(error).map(|source| {
-        let mut text = source.to_string();
-        let mut next = source.source();
-        while let Some(source) = next {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            next = source.source();
-        }
-        text
-    })
+    std::error::Error::source(error).map(in_words)
 }
 
 #[cfg(test)]

@@ -52,6 +52,19 @@ pub fn init_logs(format: LogFormat) {
     }
 }
 
+/// An error with all its causes, in one sentence: for a log field, or an operator's answer. Each
+/// Display prints its own level only.
+pub fn in_words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ComponentLabel {
     component: String,

@@ -101,6 +101,23 @@ async fn one_that_leaks_until_its_limit_goes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_makes_no_sense_is_refused_in_words() {
+    let (host, operator) = host("", "").await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let plans: [(&[f64], Duration, &str); 3] = [
+        (&[50.0, 10.0], BAKE, "larger share"),
+        (&[50.0], Duration::ZERO, "bake"),
+        (&[50.0], day * 2, "bake"),
+    ];
+    for (steps, bake, word) in plans {
+        let swap = Swap::to_revision("two").canary(steps, bake, SAMPLES_MIN);
+        let reply = operator.try_swap("candidate", swap).await.expect(400);
+        assert!(reply.text().contains(word), "{}", reply.text());
+    }
+    assert_eq!(serves(&host.client()).await, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn three_requests_with_one_failure_decide_nothing() {
     let (host, operator) = host("", "").await;
     let bake = Duration::from_millis(700);

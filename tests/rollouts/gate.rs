@@ -9,7 +9,7 @@ use super::load::{Load, assert_all};
 use super::{host, serves};
 use crate::harness::operator::assert_ended;
 use crate::harness::variant::CORE_MODULE;
-use crate::harness::{Host, Launch, Manifest, Operator, Swap, guest, variant};
+use crate::harness::{Host, Launch, Operator, Swap, guest, variant};
 
 /// The steps that ended well.
 fn done(rollout: &Value) -> Vec<&str> {
@@ -177,25 +177,9 @@ async fn a_component_that_the_application_does_not_have() {
     assert!(reply.expect(404).text().contains("nobody"));
 }
 
-fn typed() -> Manifest {
-    Manifest::new(
-        r#"
-[component.caller]
-artifact = "{caller.wasm}"
-[component.callee]
-artifact = "{callee.wasm}"
-[component.callee.environment]
-REVISION = "one"
-[[route]]
-path = "/..."
-component = "caller"
-"#,
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_record_is_shown_as_wit() {
-    let host = Launch::of(&typed()).start().await;
+    let host = Launch::of(&super::typed()).start().await;
     let operator = Operator::of(&host);
     let digest = operator
         .upload(std::fs::read(guest("reshaped")).unwrap())
@@ -232,7 +216,7 @@ async fn a_changed_record_is_shown_as_wit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_export_that_a_caller_uses() {
-    let host = Launch::of(&typed()).start().await;
+    let host = Launch::of(&super::typed()).start().await;
     let operator = Operator::of(&host);
     let hello = std::fs::read(guest("hello")).unwrap();
     let digest = operator.upload(hello).await;

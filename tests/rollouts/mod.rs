@@ -56,6 +56,23 @@ REVISION = "one"
     )
 }
 
+/// `caller` calls `callee`, which is revision "one".
+fn typed() -> Manifest {
+    Manifest::new(
+        r#"
+[component.caller]
+artifact = "{caller.wasm}"
+[component.callee]
+artifact = "{callee.wasm}"
+[component.callee.environment]
+REVISION = "one"
+[[route]]
+path = "/..."
+component = "caller"
+"#,
+    )
+}
+
 /// A host that serves `candidate`, and its operator.
 async fn host(keys: &str, more: &str) -> (Host, Operator) {
     let host = Launch::of(&manifest(keys, more)).start().await;

@@ -3,26 +3,13 @@
 use std::time::Duration;
 
 use crate::harness::client::{empty, next_data, try_next_data};
-use crate::harness::{Host, Launch, Manifest, Operator, Swap};
+use crate::harness::{Host, Launch, Operator, Swap};
 
 use super::load::{Load, assert_all};
 
 /// `caller` calls `callee`, which is revision "one".
 async fn host() -> Host {
-    let manifest = Manifest::new(
-        r#"
-[component.caller]
-artifact = "{caller.wasm}"
-[component.callee]
-artifact = "{callee.wasm}"
-[component.callee.environment]
-REVISION = "one"
-[[route]]
-path = "/..."
-component = "caller"
-"#,
-    );
-    Launch::of(&manifest).start().await
+    Launch::of(&super::typed()).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

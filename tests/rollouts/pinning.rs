@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{host, manifest, serves};
 use crate::harness::client::empty;
-use crate::harness::{Client, Launch, Manifest, Operator, Reply, Swap};
+use crate::harness::{Client, Launch, Operator, Reply, Swap};
 
 const ON: &str = "[rollout]\nrevision_header = \"wharf-revision\"\n";
 
@@ -72,20 +72,7 @@ async fn a_host_that_names_no_header_lets_nobody_choose() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_holds_wherever_the_component_is_called_on_the_way() {
-    let manifest = Manifest::new(
-        r#"
-[component.caller]
-artifact = "{caller.wasm}"
-[component.callee]
-artifact = "{callee.wasm}"
-[component.callee.environment]
-REVISION = "one"
-[[route]]
-path = "/..."
-component = "caller"
-"#,
-    );
-    let host = Launch::of(&manifest).host_config(ON).start().await;
+    let host = Launch::of(&super::typed()).host_config(ON).start().await;
     let (operator, client) = (Operator::of(&host), host.client());
     operator.begin("callee", unnoticed("two")).await;
     let candidate = operator.in_role("callee", "candidate").await;

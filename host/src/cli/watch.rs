@@ -17,13 +17,14 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::watch_screen::{Screen, with_causes};
+use super::watch_screen::Screen;
 use crate::manifest::{self, model::Application};
 use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
 use crate::rollout::model::{
     ApplyRequest, Cause, ComponentStatus, Role, RolloutEvent, StepDone, SwapRequest,
 };
 use crate::rollout::{RolloutError, Rollouts};
+use crate::telemetry::in_words;
 use crate::toolchain::{self, Changes, Silent, WatchError, Watcher};
 
 /// Who asks for the rollouts, in the history.
@@ -56,7 +57,7 @@ impl From<Stopped> for Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Because(with_causes(&error))
+        Self::Because(in_words(&error))
     }
 }
 
@@ -171,7 +172,7 @@ impl Watching {
             }
         }
         if let Err(error) = self.watcher.follow(&self.application) {
-            let reason = with_causes(&error);
+            let reason = in_words(&error);
             self.screen
                 .failed("watch", &reason, "some sources are not watched");
         }

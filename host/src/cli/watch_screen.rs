@@ -131,18 +131,6 @@ impl Screen {
     }
 }
 
-/// An error with all its causes.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// A file as a person thinks of it: from where they stand.
 fn shortened(file: &Path) -> String {
     let here = std::env::current_dir().and_then(|here| here.canonicalize());

@@ -23,6 +23,7 @@ use crate::manifest::{
 };
 use crate::name::{ComponentName, Digest, RolloutId};
 use crate::runtime::{Artifact, shape};
+use crate::telemetry::in_words;
 
 /// A manifest that may be applied.
 struct Target {
@@ -217,14 +218,12 @@ impl Rollouts {
 
     async fn give_up(&self, live: &Live, reason: String) {
         live.turn(RolloutState::Cancelled, Some(reason));
-        if let Err(error) = self.log.update(&live.record()).await {
-            tracing::error!(error = %super::candidate::in_words(&error), "rollout could not be recorded");
-        }
+        self.record(&live.record()).await;
     }
 
     /// Only routes and subscriptions changed, or components ended.
     async fn make_true(self: &Arc<Self>, target: &Target) -> Result<(), String> {
-        self.bind(target.application.clone()).await?;
+        self.bind(target.application.clone(), &target.by).await?;
         self.declare(target).await
     }
 
@@ -237,33 +236,34 @@ impl Rollouts {
         };
         let declared: Result<_, StoreError> =
             target.application.components.iter().map(of).collect();
-        let declared = declared.map_err(|error| super::candidate::in_words(&error))?;
+        let declared = declared.map_err(|error| in_words(&error))?;
         let declared = self.log.declare(declared).await;
-        declared.map_err(|error| super::candidate::in_words(&error))
+        declared.map_err(|error| in_words(&error))
     }
 
     /// Makes an application's routes and subscriptions hold, and ends the components that it has not.
     pub(super) async fn bind(
         self: &Arc<Self>,
         application: Arc<Application>,
+        by: &str,
     ) -> Result<(), String> {
         (self.bind)(application.clone()).await?;
         self.application.store(application.clone());
         for name in self.registry.components() {
             if !application.components.contains_key(&name) {
-                self.end(&name).await?;
+                self.end(&name, by).await?;
             }
         }
         Ok(())
     }
 
     /// Ends a component: it is current no more, durably, and drains.
-    async fn end(self: &Arc<Self>, name: &ComponentName) -> Result<(), String> {
+    async fn end(self: &Arc<Self>, name: &ComponentName, by: &str) -> Result<(), String> {
         let Some(record) = self.current(name) else {
             return Ok(());
         };
-        let ended = self.record_end(name, &record).await;
-        ended.map_err(|error| super::candidate::in_words(&error))?;
+        let ended = self.record_end(&record, Cause::Apply, by).await;
+        ended.map_err(|error| in_words(&error))?;
         let leaving = self.registry.living(name);
         self.registry.switch(name, None);
         self.set_current(name, None);
@@ -287,15 +287,17 @@ impl Rollouts {
         Ok(())
     }
 
-    async fn record_end(
+    /// Makes it durable that a component is current no more.
+    pub(super) async fn record_end(
         &self,
-        name: &ComponentName,
         record: &RevisionRecord,
+        cause: Cause,
+        by: &str,
     ) -> Result<(), StoreError> {
         let begun = self.log.begin(NewRollout {
-            component: name.clone(),
-            cause: Cause::Apply,
-            by: record.by.clone(),
+            component: record.component.clone(),
+            cause,
+            by: by.to_owned(),
             from: Some(record.revision),
             to: None,
             digest: record.digest,
@@ -304,7 +306,7 @@ impl Rollouts {
         rollout.state = RolloutState::Completed;
         rollout.ended_at_ms = Some(super::live::now_ms());
         rollout.reason = Some("the manifest has the component no more".to_owned());
-        self.log.switch(name, None, &rollout).await
+        self.log.switch(&record.component, None, &rollout).await
     }
 }
 

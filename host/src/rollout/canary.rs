@@ -1,14 +1,18 @@
 //! A canary: the candidate gets shares of the new work, and proves itself against the active revision
 //! over the same time, or goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Rollouts;
 use super::drain::drain;
 use super::judge::{SAMPLES_MIN, Verdict, Words, judge};
 use super::model::{CanaryRequest, Share, Step};
 use super::run::{Candidate, Ended, Run};
+use crate::manifest::model::Drain;
+use crate::name::ComponentName;
 use crate::revision::{Revision, Traffic};
 use crate::runtime::Sample;
 
@@ -64,7 +68,8 @@ impl Run<'_> {
         let began = Instant::now();
         loop {
             let left = bake.saturating_sub(began.elapsed());
-            tokio::time::sleep(JUDGE_EVERY.min(left.max(Duration::from_millis(1)))).await;
+            let pause = if left.is_zero() { JUDGE_EVERY } else { left };
+            tokio::time::sleep(pause.min(JUDGE_EVERY)).await;
             let old = sample(active).since(&before.0);
             let new = sample(candidate).since(&before.1);
             self.live.progress(Step::Canary, Words(&new).to_string());
@@ -81,18 +86,23 @@ impl Run<'_> {
             }
         }
     }
+}
 
-    /// Takes the candidate's share away again and lets it finish what it has.
-    pub(super) fn withdraw(&self, candidate: Candidate) {
-        let registry = &self.rollouts.registry;
-        if let Some(traffic) = registry.traffic(&self.component) {
-            registry.switch(&self.component, Some(Traffic::to(traffic.active.clone())));
-        }
-        let limits = candidate.record.settings.drain.clone();
-        let (component, revision) = (self.component.clone(), candidate.revision);
-        let rollouts = self.rollouts.clone();
-        self.rollouts.drains.spawn(async move {
-            drain(&rollouts.registry, &component, &revision, &limits, None).await;
+impl Rollouts {
+    /// Takes a candidate's share away again, where it has one, and lets it finish what it has.
+    pub(super) fn withdraw(self: &Arc<Self>, component: &ComponentName, limits: &Drain) {
+        let Some(traffic) = self.registry.traffic(component) else {
+            return;
+        };
+        let Some((candidate, _)) = &traffic.candidate else {
+            return;
+        };
+        let active = Traffic::to(traffic.active.clone());
+        self.registry.switch(component, Some(active));
+        let (rollouts, component) = (self.clone(), component.clone());
+        let (candidate, limits) = (candidate.clone(), limits.clone());
+        self.drains.spawn(async move {
+            drain(&rollouts.registry, &component, &candidate, &limits, None).await;
         });
     }
 }

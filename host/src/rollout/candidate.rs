@@ -37,7 +37,7 @@ pub enum CandidateError {
         binding: String,
     },
     /// Another component could not call it, or it could not call another's candidate.
-    #[error("component {caller} calls {import} of component {callee}: {reason}{diff}")]
+    #[error("component {caller} calls {import} of component {callee}: {reason}")]
     Call {
         /// Who calls.
         caller: ComponentName,
@@ -47,8 +47,6 @@ pub enum CandidateError {
         import: String,
         /// What is wrong with it.
         reason: String,
-        /// The difference of the callee's worlds as WIT, on lines of its own, or nothing.
-        diff: String,
     },
     /// It cannot be instantiated within its limits.
     #[error("it cannot be instantiated within its limits")]
@@ -72,18 +70,6 @@ pub enum CandidateError {
     /// Its migration hook refused, or failed.
     #[error("its migration hook did not let it start")]
     Migration(#[source] MigrationError),
-}
-
-/// An error with all its causes, on one line where they fit on one.
-pub fn in_words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// Makes revisions ready to work.

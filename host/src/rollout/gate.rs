@@ -70,12 +70,11 @@ pub fn check_bindings(
 }
 
 /// Calls that would fail: of every living revision of another component into the candidate, and of
-/// the candidate into another component's candidate. `diff` is how the candidate's world differs.
+/// the candidate into another component's candidate.
 pub fn check_calls(
     registry: &Registry,
     name: &ComponentName,
     loaded: &Loaded,
-    diff: &str,
 ) -> Vec<CandidateError> {
     let mut problems = Vec::new();
     let world = loaded.world();
@@ -85,17 +84,11 @@ pub fn check_calls(
         }
         for revision in registry.living(&caller) {
             for problem in revision.loaded().missing_in(name, &world) {
-                let diff = if diff.is_empty() {
-                    String::new()
-                } else {
-                    format!("\n{diff}")
-                };
                 problems.push(CandidateError::Call {
                     caller: caller.clone(),
                     callee: name.clone(),
                     import: problem.import,
                     reason: problem.reason,
-                    diff,
                 });
             }
         }
@@ -114,7 +107,6 @@ pub fn check_calls(
                 callee: callee.clone(),
                 import: problem.import,
                 reason: format!("{} (in its canary)", problem.reason),
-                diff: String::new(),
             });
         }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::model::StoredArtifact;
 use super::store::StoreError;
-use super::{RolloutError, Rollouts, candidate};
+use super::{RolloutError, Rollouts};
 use crate::name::{Digest, RevisionId};
 use crate::runtime::Artifact;
+use crate::telemetry::in_words;
 
 impl Rollouts {
     /// Takes an artifact into the store, durably.
@@ -44,7 +45,7 @@ impl Rollouts {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = pruned {
-            tracing::warn!(error = %candidate::in_words(&error), "old revisions could not be removed");
+            tracing::warn!(error = %in_words(&error), "old revisions could not be removed");
         }
     }
 

@@ -1,13 +1,17 @@
 //! A rollout while it is at work: its record, its events, and whoever wants to end it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Rollout, RolloutEvent, RolloutState, Step, StepDone};
+
+/// How often it is told, at most, how far a step is: all events of a rollout are kept until it ends,
+/// and a canary may take a day.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The time, in milliseconds since 1970.
 pub fn now_ms() -> u64 {
@@ -29,6 +33,8 @@ pub struct Live {
 struct State {
     record: Rollout,
     events: Vec<RolloutEvent>,
+    /// When it was told last how far it is.
+    told: Option<Instant>,
     /// Since when it waits for an earlier rollout.
     queued: Option<Instant>,
     /// It gets a share of the work and may be superseded.
@@ -53,6 +59,7 @@ impl Live {
             state: Mutex::new(State {
                 record,
                 events: Vec::new(),
+                told: None,
                 queued: None,
                 baking: false,
                 committed: false,
@@ -105,12 +112,19 @@ impl Live {
         }
     }
 
-    /// How far a step is. Nothing where it is what was said last.
+    /// How far a step is: at most once in [`PROGRESS_EVERY`], and only what is new.
     pub fn progress(&self, step: Step, detail: String) {
         let event = RolloutEvent::Progress { step, detail };
-        if self.lock().events.last() != Some(&event) {
-            self.push(|_| event);
+        let mut state = self.lock();
+        let soon = state
+            .told
+            .is_some_and(|told| told.elapsed() < PROGRESS_EVERY);
+        if soon || state.events.last() == Some(&event) {
+            return;
         }
+        state.told = Some(Instant::now());
+        drop(state);
+        self.push(|_| event);
     }
 
     /// A step ended well.
@@ -146,14 +160,18 @@ impl Live {
         self.lock().baking = baking;
     }
 
-    /// From here on it cannot be ended any more. False when somebody has ended it already.
-    pub fn commit(&self) -> bool {
+    /// From here on it cannot be ended any more, unless somebody has: then that is the error.
+    pub fn commit(&self) -> Result<(), WantedEnd> {
         let mut state = self.lock();
-        if self.ending.is_cancelled() {
-            return false;
+        let wanted = self
+            .wanted_end
+            .lock()
+            .expect("no holder of this lock panics");
+        if let Some(wanted) = &*wanted {
+            return Err(wanted.clone());
         }
         state.committed = true;
-        true
+        Ok(())
     }
 
     /// Ends it before its switch. False when it is too late.

@@ -27,6 +27,7 @@ pub mod store;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -47,16 +48,28 @@ pub use start::{Parts, StartProblem, start};
 use status::Rates;
 use store::{ArtifactStore, NewRollout, RevisionRecord, RolloutLog};
 
-use crate::manifest::model::Application;
+use crate::manifest::model::{Application, Drain};
 use crate::name::{ComponentName, RolloutId};
-use crate::revision::{Registry, Traffic};
-use crate::runtime::{Background, Work};
+use crate::revision::Registry;
+use crate::runtime::{Background, Work, WorkKind};
+use crate::telemetry::in_words;
 
 /// Rollouts that ended and whose events are still in memory: some minutes of a busy operator.
 const ENDED_KEPT: usize = 64;
 
 /// Steps of one canary. More than that is a script, not a plan.
 const CANARY_STEPS_MAX: usize = 20;
+
+/// The host's own work on a candidate: the gate's requests.
+const TRIAL: Work = Work {
+    id: 0,
+    depth: 0,
+    kind: WorkKind::Request,
+    pin: None,
+};
+
+/// Longest that one step of a canary is watched: who wants longer wants another tool.
+const BAKE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Makes an application's routes and subscriptions hold, in place of the earlier ones.
 pub type Bind =
@@ -346,6 +359,11 @@ impl Rollouts {
                     "a canary has 1 to {CANARY_STEPS_MAX} steps, each a larger share than the one before"
                 )));
             }
+            let bake = Duration::from_millis(canary.bake_ms);
+            if bake.is_zero() || bake > BAKE_MAX {
+                let what = "a canary's bake is longer than nothing and at most 24 hours";
+                return Err(RolloutError::Invalid(what.to_owned()));
+            }
         }
         Ok(current)
     }
@@ -406,24 +424,23 @@ impl Rollouts {
         if record.state != RolloutState::Running {
             return;
         }
-        if let Some(traffic) = self.registry.traffic(&record.component) {
-            // Where it was in its canary, its share goes back.
-            let active = Traffic::to(traffic.active.clone());
-            self.registry.switch(&record.component, Some(active));
-        }
+        self.withdraw(&record.component, &Drain::default());
         let reason = "the host panicked while it was at work; see its log".to_owned();
         live.turn(RolloutState::Refused, Some(reason));
-        if let Err(error) = self.log.update(&live.record()).await {
-            tracing::error!(error = %candidate::in_words(&error), "rollout could not be recorded");
+        self.record(&live.record()).await;
+    }
+
+    /// Keeps how a rollout ended. Nothing but the history depends on it.
+    async fn record(&self, rollout: &Rollout) {
+        if let Err(error) = self.log.update(rollout).await {
+            tracing::error!(error = %in_words(&error), "rollout could not be recorded");
         }
     }
 
     /// A rollout has drained.
     async fn complete(&self, live: &Live) {
         live.turn(RolloutState::Completed, None);
-        if let Err(error) = self.log.update(&live.record()).await {
-            tracing::error!(error = %candidate::in_words(&error), "rollout could not be recorded");
-        }
+        self.record(&live.record()).await;
         self.prune().await;
     }
 
@@ -450,15 +467,5 @@ impl Rollouts {
 
     fn application(&self) -> Arc<Application> {
         self.application.load_full()
-    }
-
-    /// Work of the host's own on a candidate: the gate's requests.
-    fn work(&self) -> Work {
-        Work {
-            id: 0,
-            depth: 0,
-            kind: crate::runtime::WorkKind::Request,
-            pin: None,
-        }
     }
 }

@@ -221,11 +221,13 @@ pub enum Change {
 pub enum Step {
     /// It waits for an earlier rollout of the same component.
     Queue,
-    /// The artifact is read, its digest and its world are checked against what uses it.
+    /// The artifact is read; its outline and its imports are checked, and its world is compared with the
+    /// current one.
     Verify,
     /// It is compiled, or found in the cache.
     Compile,
-    /// It is linked and instantiated, and its health request, if it has one, is answered.
+    /// It is linked, checked type by type against what uses it, and instantiated; its health request, if
+    /// it has one, is answered.
     Prewarm,
     /// Its migration hook, if it exports one, is run.
     Migrate,

@@ -11,18 +11,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Rollouts;
-use super::candidate::{CandidateError, in_words};
+use super::candidate::CandidateError;
 use super::drain::drain;
 use super::gate;
 use super::line::{Job, Wanted};
 use super::live::{Live, WantedEnd};
 use super::model::{RolloutState, Step};
 use super::store::{NewRevision, RevisionRecord, StoreError};
-use crate::manifest::model::Component;
+use super::{Rollouts, TRIAL};
+use crate::manifest::model::{Application, Component};
 use crate::name::{ComponentName, Digest};
 use crate::revision::{Revision, Traffic};
-use crate::runtime::{Artifact, Compiled, check_artifact};
+use crate::runtime::{Artifact, Compiled, Loaded, check_artifact};
+use crate::telemetry::in_words;
 
 /// Why a rollout does not come to its switch.
 pub(super) enum Ended {
@@ -96,9 +97,7 @@ impl<'a> Run<'a> {
         let mut record = self.live.record();
         record.state = state;
         record.ended_at_ms = Some(super::live::now_ms());
-        if let Err(error) = self.rollouts.log.update(&record).await {
-            tracing::error!(error = %in_words(&error), "rollout could not be recorded");
-        }
+        self.rollouts.record(&record).await;
         self.live.turn(state, Some(reason));
         self.rollouts.prune().await;
     }
@@ -112,7 +111,7 @@ impl<'a> Run<'a> {
             let proved = self.unless_ended(self.prove(&candidate, canary)).await;
             self.live.set_baking(false);
             if let Err(ended) = proved {
-                self.withdraw(candidate);
+                self.withdraw(&candidate);
                 return Err(ended);
             }
         }
@@ -234,23 +233,13 @@ impl<'a> Run<'a> {
         compiled: &Compiled,
         diff: &str,
     ) -> Result<(Arc<Revision>, Option<String>), Ended> {
-        let rollouts = self.rollouts;
-        let exports = gate::exports_of_others(&rollouts.registry, &self.component);
-        let loaded = rollouts.maker.link(record, compiled, &exports)?;
         let application = match &self.job.bind {
             Some(application) => application.clone(),
-            None => rollouts.application(),
+            None => self.rollouts.application(),
         };
-        let mut problems = gate::check_bindings(&application, &record.settings, &loaded);
-        problems.extend(gate::check_calls(
-            &rollouts.registry,
-            &self.component,
-            &loaded,
-            diff,
-        ));
-        refuse(&problems)?;
-        let work = rollouts.work();
-        let status = gate::prewarm(&record.settings, &loaded, work).await?;
+        let (loaded, problems) = link(self.rollouts, record, compiled, &application)?;
+        refuse(&problems, diff)?;
+        let status = gate::prewarm(&record.settings, &loaded, TRIAL).await?;
         let detail = match (&record.settings.health, status) {
             (Some(health), Some(status)) => Some(format!("{health} answered {status}")),
             (Some(_), None) | (None, _) => None,
@@ -265,7 +254,7 @@ impl<'a> Run<'a> {
         let from = self.rollouts.current(&self.component);
         let from = from.map(|current| (current.revision, current.digest));
         let began = self.live.began(Step::Migrate, None);
-        let migrated = migration.migrate(from, self.rollouts.work()).await;
+        let migrated = migration.migrate(from, TRIAL).await;
         migrated.map_err(CandidateError::Migration)?;
         self.live.done(Step::Migrate, began, None);
         Ok(())
@@ -278,10 +267,10 @@ impl<'a> Run<'a> {
         let turn = rollouts.switching.acquire().await;
         let _turn = turn.expect("the semaphore is never closed");
         let loaded = candidate.revision.loaded();
-        let calls = gate::check_calls(&rollouts.registry, &self.component, loaded, &candidate.diff);
-        let allowed = refuse(&calls).and_then(|()| self.commit());
+        let calls = gate::check_calls(&rollouts.registry, &self.component, loaded);
+        let allowed = refuse(&calls, &candidate.diff).and_then(|()| self.commit());
         if let Err(ended) = allowed {
-            self.withdraw(candidate);
+            self.withdraw(&candidate);
             return Err(ended);
         }
         let began = self.live.began(Step::Switch, None);
@@ -290,7 +279,7 @@ impl<'a> Run<'a> {
         record.state = RolloutState::Switched;
         let to = Some(candidate.record.revision);
         if let Err(error) = rollouts.log.switch(&self.component, to, &record).await {
-            self.withdraw(candidate);
+            self.withdraw(&candidate);
             return Err(error.into());
         }
         let traffic = Traffic::to(candidate.revision.clone());
@@ -298,7 +287,7 @@ impl<'a> Run<'a> {
         rollouts.registry.switch(&self.component, Some(traffic));
         rollouts.set_current(&self.component, Some(candidate.record));
         let bound = match &self.job.bind {
-            Some(application) => rollouts.bind(application.clone()).await,
+            Some(application) => rollouts.bind(application.clone(), &record.by).await,
             None => Ok(()),
         };
         self.live.done(Step::Switch, began, None);
@@ -315,14 +304,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// From here on nobody ends it any more, unless somebody has.
     fn commit(&self) -> Result<(), Ended> {
-        if self.live.commit() {
-            return Ok(());
-        }
-        Err(Ended::Wanted(WantedEnd {
-            state: RolloutState::Cancelled,
-            reason: "it was cancelled in the last moment before the switch".to_owned(),
-        }))
+        self.live.commit().map_err(Ended::Wanted)
+    }
+
+    fn withdraw(&self, candidate: &Candidate) {
+        let limits = &candidate.record.settings.drain;
+        self.rollouts.withdraw(&self.component, limits);
     }
 
     /// Lets the earlier revision finish, in the background: the line goes on.
@@ -351,11 +340,16 @@ impl<'a> Run<'a> {
     }
 }
 
-fn refuse(problems: &[CandidateError]) -> Result<(), Ended> {
+/// Refuses for all the problems at once; with how the candidate's world differs where that is one.
+fn refuse(problems: &[CandidateError], diff: &str) -> Result<(), Ended> {
     if problems.is_empty() {
         return Ok(());
     }
-    let lines: Vec<_> = problems.iter().map(|problem| in_words(problem)).collect();
+    let mut lines: Vec<_> = problems.iter().map(|problem| in_words(problem)).collect();
+    let of_calls = |problem: &CandidateError| matches!(problem, CandidateError::Call { .. });
+    if !diff.is_empty() && problems.iter().any(of_calls) {
+        lines.push(diff.to_owned());
+    }
     Err(Ended::Refused(lines.join("\n")))
 }
 
@@ -404,6 +398,21 @@ async fn compile(
     Ok(rollouts.background.run(compile).await?)
 }
 
+/// Links a candidate, and says what of it does not fit the application.
+fn link(
+    rollouts: &Rollouts,
+    record: &RevisionRecord,
+    compiled: &Compiled,
+    application: &Application,
+) -> Result<(Loaded, Vec<CandidateError>), CandidateError> {
+    let (registry, component) = (&rollouts.registry, &record.component);
+    let exports = gate::exports_of_others(registry, component);
+    let loaded = rollouts.maker.link(record, compiled, &exports)?;
+    let mut problems = gate::check_bindings(application, &record.settings, &loaded);
+    problems.extend(gate::check_calls(registry, component, &loaded));
+    Ok((loaded, problems))
+}
+
 /// What the gate would say of a candidate, without running anything of it: how its world differs, and
 /// what would be refused.
 pub(super) async fn examine(
@@ -412,8 +421,7 @@ pub(super) async fn examine(
     settings: Component,
     artifact: &Artifact,
 ) -> Result<(String, Vec<String>), StoreError> {
-    let component = settings.name.clone();
-    let diff = world_diff(rollouts, &component, artifact).await?;
+    let diff = world_diff(rollouts, &settings.name, artifact).await?;
     let record = RevisionRecord {
         settings,
         digest: artifact.digest,
@@ -421,16 +429,7 @@ pub(super) async fn examine(
     };
     let examined = async {
         let compiled = compile(rollouts, &record.settings, artifact).await?;
-        let exports = gate::exports_of_others(&rollouts.registry, &component);
-        let loaded = rollouts.maker.link(&record, &compiled, &exports)?;
-        let application = rollouts.application();
-        let mut problems = gate::check_bindings(&application, &record.settings, &loaded);
-        problems.extend(gate::check_calls(
-            &rollouts.registry,
-            &component,
-            &loaded,
-            &diff,
-        ));
+        let (_, problems) = link(rollouts, &record, &compiled, &rollouts.application())?;
         Ok::<_, CandidateError>(problems)
     };
     let problems = examined.await.unwrap_or_else(|problem| vec![problem]);

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::candidate::{CandidateError, Maker, in_words};
+use super::candidate::{CandidateError, Maker};
 use super::live::now_ms;
 use super::model::{Cause, RolloutState};
 use super::store::{
@@ -27,6 +27,7 @@ use crate::manifest::model::Application;
 use crate::name::{ComponentName, Digest};
 use crate::revision::{Registry, Revision, Traffic};
 use crate::runtime::{Artifact, Background, Compiled, Exports, LoadError, Loaded};
+use crate::telemetry::in_words;
 
 /// Why an application does not start.
 #[derive(Debug, thiserror::Error)]
@@ -179,22 +180,10 @@ impl Rollouts {
             Some(current) => self.log.revision(current).await?,
             None => None,
         };
-        if let Some(record) = record {
-            let begun = self.log.begin(NewRollout {
-                component: name.clone(),
-                cause: Cause::Start,
-                by: BY_HOST.to_owned(),
-                from: Some(record.revision),
-                to: None,
-                digest: record.digest,
-            });
-            let mut rollout = begun.await?;
-            rollout.state = RolloutState::Completed;
-            rollout.ended_at_ms = Some(now_ms());
-            rollout.reason = Some("the manifest has the component no more".to_owned());
-            self.log.switch(name, None, &rollout).await?;
+        match record {
+            Some(record) => self.record_end(&record, Cause::Start, BY_HOST).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

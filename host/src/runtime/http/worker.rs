@@ -270,7 +270,7 @@ pub struct Expiration {
 }
 
 impl Expiration {
-    /// When an instance in this state is dropped, as things stand; `None` for now.
+    /// When an instance in this state is dropped, as things stand; `None` for at once.
     fn until(&self, status: WorkerStatus, start: Instant) -> Option<Instant> {
         let limits = &self.context.limits;
         let exchanges = &self.life.exchanges;
