@@ -44,7 +44,11 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 ///
 /// Fails with everything that is wrong with it.
 pub fn resolve(text: &str, file: &Path) -> Result<Loaded, Problems> {
-    let directory = file.parent().unwrap_or(Path::new(""));
+    // A file that is named alone lies where the process runs, and no command runs in an empty path.
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = parent.unwrap_or(Path::new("."));
     let mut report = Report::new(file, text);
     let raw = report.read(text);
     let application = raw.and_then(|raw| resolve::application(&raw, directory, &mut report));

@@ -219,6 +219,15 @@ deliveries = "1h"
     assert_eq!(&serde_json::from_str::<Component>(&record).unwrap(), a);
 }
 
+#[test]
+fn a_manifest_that_is_named_alone_builds_where_it_lies() {
+    let text = "[application]\nname = \"x\"\n[component.a]\nartifact = \"a.wasm\"\n\
+                build = { command = \"x\" }\n";
+    let loaded = resolve(text, Path::new("app.toml")).unwrap();
+    let build = loaded.application.components["a"].build.as_ref();
+    assert_eq!(build.unwrap().workdir, Path::new("."));
+}
+
 /// The rollout log keeps components as JSON, and outlives the versions that wrote it.
 #[test]
 fn a_record_that_is_older_than_a_setting_has_its_default() {
