@@ -131,6 +131,13 @@ name!(
     "use 1 to 63 lower-case letters, digits and inner hyphens"
 );
 name!(
+    /// A host among those that run one application together.
+    HostId,
+    "host name",
+    is_label,
+    "use 1 to 63 lower-case letters, digits and inner hyphens"
+);
+name!(
     /// A key-value store as the manifest labels it. `default` is each component's own.
     StoreLabel,
     "key-value label",

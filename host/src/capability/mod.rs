@@ -12,5 +12,6 @@
 pub mod blobs;
 pub mod embedded;
 pub mod keyvalue;
+pub mod redis;
 pub mod secrets;
 pub mod streams;

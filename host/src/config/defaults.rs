@@ -43,6 +43,9 @@ pub const PAGE_BYTES: usize = 64 << 10;
 /// a large component and as much compiled code some 200 MB for each.
 pub const REVISIONS_KEPT: usize = 10;
 
+/// What all keys in Redis begin with.
+pub const REDIS_PREFIX: &str = "wharf";
+
 /// Threads for deliveries and other background work: one for each core.
 pub fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

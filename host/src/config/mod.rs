@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::document::{At, Located, Report, SPAN_MIN, Text, schema_of, text_of};
 pub use crate::document::{Problem, Problems};
-use model::{EngineConfig, HostConfig, HttpListener, RolloutConfig};
+use model::{EngineConfig, HostConfig, HttpListener, RedisConfig, RolloutConfig, Setting};
 
 /// What the command line says, which takes precedence over the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,6 +86,9 @@ fn host_config(
         shutdown_grace: report.span(grace, SPAN_MIN, defaults::SHUTDOWN_GRACE),
         engine: engine(raw, report),
         rollout: rollout(raw, report),
+        name: raw.name.as_ref().map(|name| name.value.0.clone()),
+        redis: redis(raw, report),
+        blobs: blobs(raw, report),
     })
 }
 
@@ -162,5 +165,68 @@ fn rollout(raw: &raw::HostConfig, report: &mut Report) -> RolloutConfig {
     RolloutConfig {
         revision_header: header.map(|header| header.value.0.clone()),
         revisions_kept: report.count(kept, defaults::REVISIONS_KEPT),
+    }
+}
+
+fn redis(raw: &raw::HostConfig, report: &mut Report) -> Option<RedisConfig> {
+    let table = raw.redis.as_ref()?;
+    let redis = &table.value;
+    let url = setting(&table.at, &redis.url, &redis.url_env, report);
+    let prefix = redis.prefix.as_ref();
+    if let Some(prefix) = prefix
+        && (prefix.value.is_empty() || prefix.value.contains(['{', '}']))
+    {
+        report.problem(
+            &prefix.at,
+            "is empty or has braces, which mark the slot of a key in a cluster",
+            "write a word, such as \"wharf\"",
+        );
+    }
+    Some(RedisConfig {
+        url: url?,
+        cluster: redis.cluster.as_ref().is_some_and(|cluster| cluster.value),
+        username: redis.username.as_ref().map(|name| name.value.clone()),
+        password_secret: redis
+            .password_secret
+            .as_ref()
+            .map(|name| name.value.0.clone()),
+        prefix: prefix.map_or_else(
+            || defaults::REDIS_PREFIX.to_owned(),
+            |prefix| prefix.value.clone(),
+        ),
+    })
+}
+
+fn blobs(raw: &raw::HostConfig, report: &mut Report) -> Option<Setting> {
+    let table = raw.blobs.as_ref()?;
+    setting(&table.at, &table.value.url, &table.value.url_env, report)
+}
+
+/// A URL that is written, or the variable that holds it; one of the two.
+fn setting(
+    table: &At,
+    url: &Option<Located<String>>,
+    url_env: &Option<Located<String>>,
+    report: &mut Report,
+) -> Option<Setting> {
+    match (url, url_env) {
+        (Some(url), None) => Some(Setting::Written(url.value.clone())),
+        (None, Some(name)) => Some(Setting::Variable(name.value.clone())),
+        (None, None) => {
+            report.problem(
+                table,
+                "says no URL",
+                "write url, or url_env with the name of a variable",
+            );
+            None
+        }
+        (Some(_), Some(name)) => {
+            report.problem(
+                &name.at,
+                "says the URL a second time",
+                "write url or url_env",
+            );
+            None
+        }
     }
 }

@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::name::{HostId, SecretName};
+
 /// Where and how a host runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostConfig {
+    /// This host among those that share Redis; `None`: a name that it makes up once and keeps in its
+    /// state directory.
+    pub name: Option<HostId>,
     /// Durable state: the embedded store, blobs, secrets.
     pub state_dir: PathBuf,
     /// Compiled code; below the state directory unless a command has a better place for it.
@@ -23,6 +28,11 @@ pub struct HostConfig {
     pub engine: EngineConfig,
     /// How revisions are kept and pinned.
     pub rollout: RolloutConfig,
+    /// Messages and key-value stores on Redis; `None`: in the embedded store.
+    pub redis: Option<RedisConfig>,
+    /// The object store of blobs; `None`, and where its variable is not set: files below the state
+    /// directory.
+    pub blobs: Option<Setting>,
 }
 
 /// The public HTTP listener.
@@ -56,4 +66,51 @@ pub struct RolloutConfig {
     pub revision_header: Option<HeaderName>,
     /// Revisions of each component that can be rolled back to, the current one counted; at least 1.
     pub revisions_kept: usize,
+}
+
+/// A Redis server or cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisConfig {
+    /// `redis://` or `rediss://` (TLS) and an address; of a cluster, some nodes, with commas between.
+    pub url: Setting,
+    /// Whether it is a cluster.
+    pub cluster: bool,
+    /// The ACL user, where it is not in the URL.
+    pub username: Option<String>,
+    /// The secret that holds the user's password, where it is not in the URL.
+    pub password_secret: Option<SecretName>,
+    /// What all keys begin with: hosts with the same prefix run one application together.
+    pub prefix: String,
+}
+
+/// A text that differs from host to host, and may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// It is written in the configuration.
+    Written(String),
+    /// It is in the environment variable of this name.
+    Variable(String),
+}
+
+impl Setting {
+    /// The text, or the name of the variable that is not set.
+    pub fn value(&self) -> Result<String, &str> {
+        match self {
+            Self::Written(text) => Ok(text.clone()),
+            Self::Variable(name) => match std::env::var(name) {
+                Ok(text) if !text.is_empty() => Ok(text),
+                _ => Err(name),
+            },
+        }
+    }
+}
+
+impl std::fmt::Debug for Setting {
+    /// Without the text.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Written(_) => f.write_str("Written(..)"),
+            Self::Variable(name) => f.debug_tuple("Variable").field(name).finish(),
+        }
+    }
 }

@@ -7,12 +7,16 @@ use http::HeaderName;
 use http::header;
 
 use crate::document::{Size, Span, Text, TextForm, Wrong, raw_table};
+use crate::name::{HostId, SecretName};
 
 raw_table! {
     /// Where and how a host runs.
     pub struct HostConfig {
         required {}
         optional {
+            /// This host among those that share Redis: unique, and the same after a restart. Default:
+            /// a name that it makes up once and keeps in its state directory.
+            name: Text<HostId>,
             /// Durable state, relative to the directory in which the host is started. Default
             /// ".wharf".
             state_dir: String,
@@ -26,6 +30,48 @@ raw_table! {
             engine: Engine,
             /// Revisions of components.
             rollout: Rollout,
+            /// Messages and key-value stores on Redis. Where left out, they are in the embedded store.
+            redis: Redis,
+            /// Blobs. Where left out, they are files below the state directory.
+            blobs: Blobs,
+        }
+    }
+}
+
+raw_table! {
+    /// A Redis server or cluster (Redis 7 and newer, Valkey 8).
+    pub struct Redis {
+        required {}
+        optional {
+            /// redis://HOST:PORT, or rediss://HOST:PORT for TLS. Of a cluster, some of its nodes, with
+            /// commas between.
+            url: String,
+            /// The environment variable that holds the URL, in place of `url`.
+            url_env: String,
+            /// Whether it is a cluster. Default false.
+            cluster: bool,
+            /// The ACL user. Default: the one in the URL, or Redis' own default user.
+            username: String,
+            /// The secret that holds the user's password.
+            password_secret: Text<SecretName>,
+            /// What all keys begin with: hosts with the same prefix run one application together.
+            /// Default "wharf".
+            prefix: String,
+        }
+    }
+}
+
+raw_table! {
+    /// An object store.
+    pub struct Blobs {
+        required {}
+        optional {
+            /// file:///DIRECTORY, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The
+            /// provider's usual environment variables give credentials, region and endpoint.
+            url: String,
+            /// The environment variable that holds the URL, in place of `url`. Where it is not set,
+            /// blobs are files below the state directory.
+            url_env: String,
         }
     }
 }

@@ -42,6 +42,7 @@ fn every_key_is_resolved() {
         "#,
     );
     let expected = HostConfig {
+        name: None,
         state_dir: "/var/lib/wharf".into(),
         code_dir: "/var/lib/wharf/code".into(),
         http: HttpListener {
@@ -60,6 +61,8 @@ fn every_key_is_resolved() {
             revision_header: Some(http::HeaderName::from_static("wharf-revision")),
             revisions_kept: 2,
         },
+        redis: None,
+        blobs: None,
     };
     assert_eq!(config, expected);
 }

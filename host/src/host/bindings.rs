@@ -159,7 +159,8 @@ fn holds(all: &[Bound], one: &Bound) -> bool {
 }
 
 /// Forgets groups that no subscription names any more and that owe nothing: they would hold messages
-/// until their subjects are full.
+/// until their subjects are full. Where other hosts use the streams, one may be about to consume from
+/// it: operators forget it.
 async fn forget_strangers(
     application: &Application,
     streams: &Arc<dyn Streams>,
@@ -169,6 +170,10 @@ async fn forget_strangers(
             subscription.subject == group.subject && subscription.component == group.name
         });
         if named {
+            continue;
+        }
+        if streams.shared() {
+            tracing::warn!(%group, "no subscription of this host names this group: if none of another host does, forget it with `wharf streams forget`, or what it owes counts against the subject's length");
             continue;
         }
         let status = streams.status(&group).await;

@@ -145,6 +145,17 @@ pub struct DeadLetter {
     pub message: Message,
 }
 
+/// An entry that a subject holds, as it can be looked at without being delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Which one.
+    pub entry: EntryId,
+    /// When it was published, by the clock of the publishing host.
+    pub published_at: SystemTime,
+    /// What was published.
+    pub message: Message,
+}
+
 /// How a group stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GroupStatus {
@@ -154,6 +165,8 @@ pub struct GroupStatus {
     pub lag: u64,
     /// Entries that this group was delivered and has not settled: leased, or waiting for a retry.
     pub pending: u64,
+    /// Those of the pending entries that wait for another attempt.
+    pub waiting: u64,
     /// How long ago the oldest entry that this group has not settled was published.
     pub oldest_age: Option<Duration>,
     /// Dead letters of this group.
@@ -234,6 +247,22 @@ pub trait Streams: Send + Sync + 'static {
 
     /// Every group that was declared and not forgotten, also before the last open.
     async fn groups(&self) -> Result<Vec<Group>, StreamError>;
+
+    /// Every subject that was published to or that a group was declared for, with the number of
+    /// entries that it holds.
+    async fn subjects(&self) -> Result<Vec<(Subject, u64)>, StreamError>;
+
+    /// At most `limit` entries that the subject holds, the oldest first, after the entry `after`.
+    /// Nothing is delivered by it.
+    async fn peek(
+        &self,
+        subject: &Subject,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StreamError>;
+
+    /// Whether other hosts use the same streams: then what this one does not know may be theirs.
+    fn shared(&self) -> bool;
 
     /// Sets how many entries `subject` may hold until the next open ([`LENGTH_MAX_DEFAULT`] unless
     /// set).

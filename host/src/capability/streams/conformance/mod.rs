@@ -70,6 +70,7 @@ fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
 async fn counts(streams: &dyn Streams, group: &Group) -> GroupStatus {
     GroupStatus {
         oldest_age: None,
+        waiting: 0,
         ..streams.status(group).await.unwrap()
     }
 }
@@ -79,6 +80,7 @@ fn status(length: u64, lag: u64, pending: u64, dead: u64) -> GroupStatus {
         length,
         lag,
         pending,
+        waiting: 0,
         oldest_age: None,
         dead,
     }

@@ -24,8 +24,8 @@ use redb::WriteTransaction;
 use tokio::time::Instant;
 
 use super::{
-    DeadLetter, Delivery, EntryId, Group, GroupStatus, LeaseToken, MESSAGE_BYTES_MAX, Message,
-    StreamError, Streams,
+    DeadLetter, Delivery, Entry, EntryId, Group, GroupStatus, LeaseToken, MESSAGE_BYTES_MAX,
+    Message, StreamError, Streams,
 };
 use crate::capability::embedded::{Applied, Embedded, EmbeddedError, Outcome, creating};
 use crate::name::Subject;
@@ -178,6 +178,28 @@ impl Streams for EmbeddedStreams {
         Ok(self.schedule().groups())
     }
 
+    async fn subjects(&self) -> Result<Vec<(Subject, u64)>, StreamError> {
+        Ok(self.schedule().lengths())
+    }
+
+    async fn peek(
+        &self,
+        subject: &Subject,
+        after: Option<&EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StreamError> {
+        // What is no name of an entry comes after none and before all.
+        let after = after.and_then(|entry| entry.as_str().parse().ok());
+        let (store, id) = (self.store.clone(), subject.clone());
+        tokio::task::spawn_blocking(move || entries(&store, &id, after.unwrap_or(0), limit))
+            .await
+            .map_err(|error| backend(subject, error))?
+    }
+
+    fn shared(&self) -> bool {
+        false
+    }
+
     async fn limit(&self, subject: &Subject, length_max: u64) -> Result<(), StreamError> {
         self.schedule().subject(subject).length_max = length_max;
         Ok(())
@@ -280,13 +302,14 @@ impl Streams for EmbeddedStreams {
             let mut schedule = self.schedule();
             let subject = schedule.find(group).ok_or_else(|| unknown(group))?;
             let state = &subject.groups[&group.name];
-            let (pending, never) = state.counts();
-            let lag = subject.next - state.cursor + never;
+            let counts = state.counts();
+            let lag = subject.next - state.cursor + counts.never;
             let next = (state.cursor < subject.next).then_some(state.cursor);
             let status = GroupStatus {
                 length: subject.length,
                 lag,
-                pending,
+                pending: counts.leased + counts.waiting,
+                waiting: counts.waiting,
                 oldest_age: None,
                 dead: state.dead,
             };
@@ -363,6 +386,39 @@ fn published_at(
     let entries = store.read()?.open_table(ENTRIES)?;
     let record = entries.get((group.subject.as_str(), sequence))?;
     Ok(record.and_then(|record| record::published_at(record.value())))
+}
+
+fn entries(
+    store: &Embedded,
+    subject: &Subject,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Entry>, StreamError> {
+    let rows = || -> Result<Vec<(u64, Vec<u8>)>, EmbeddedError> {
+        let entries = store.read()?.open_table(ENTRIES)?;
+        let first = (subject.as_str(), after.saturating_add(1));
+        let mut rows = Vec::new();
+        for row in entries
+            .range(first..=(subject.as_str(), u64::MAX))?
+            .take(limit)
+        {
+            let (key, record) = row?;
+            let (_, sequence) = key.value();
+            rows.push((sequence, record.value().to_vec()));
+        }
+        Ok(rows)
+    };
+    let rows = rows().map_err(|error| backend(subject, error))?;
+    let read = |(sequence, record): (u64, Vec<u8>)| {
+        let (message, published_at) =
+            record::decode(subject, record.into()).map_err(|error| backend(subject, error))?;
+        Ok(Entry {
+            entry: entry(sequence),
+            published_at,
+            message,
+        })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 fn dead_letters(

@@ -53,6 +53,17 @@ pub(super) struct Appointment {
     pub(super) holder: Option<LeaseToken>,
 }
 
+/// Unsettled entries before a cursor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// That somebody works on, or did before its lease ran out.
+    pub(super) leased: u64,
+    /// That were delivered and wait for another attempt.
+    pub(super) waiting: u64,
+    /// That were never delivered.
+    pub(super) never: u64,
+}
+
 impl Default for Schedule {
     /// Tokens start at random, so that a delivery that outlived its store settles nothing in the next.
     fn default() -> Self {
@@ -95,6 +106,14 @@ impl Schedule {
             })
         });
         groups.collect()
+    }
+
+    /// Every subject with the number of its entries.
+    pub(super) fn lengths(&self) -> Vec<(Subject, u64)> {
+        let subjects = self.subjects.iter();
+        subjects
+            .map(|(subject, state)| (subject.clone(), state.length))
+            .collect()
     }
 
     /// A token that no other claim has.
@@ -155,15 +174,17 @@ impl GroupState {
         self.appointments.keys().next().copied()
     }
 
-    /// Unsettled entries before the cursor: those that were delivered, and those that were not.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        let all = self.appointments.len() as u64;
-        let never = self
-            .appointments
-            .values()
-            .filter(|entry| entry.attempt == 0)
-            .count() as u64;
-        (all - never, never)
+    /// Unsettled entries before the cursor.
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for entry in self.appointments.values() {
+            match entry {
+                Appointment { attempt: 0, .. } => counts.never += 1,
+                Appointment { holder: None, .. } => counts.waiting += 1,
+                _ => counts.leased += 1,
+            }
+        }
+        counts
     }
 
     /// What waiting claims listen to.

@@ -1,0 +1,135 @@
+//! A Redis server of its own for each test, on a port that it finds free; ended by its process id.
+//! It is used by the host's own tests, too, so it knows nothing of either.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server starts in tens of milliseconds, on a machine that may be doing other things.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running `redis-server`, with all that it keeps in a directory of its own.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts one that keeps nothing.
+    pub fn start() -> Self {
+        Self::with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// Starts one that has every write on disk when it answers.
+    pub fn durable() -> Self {
+        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Starts one with these options of `redis-server`.
+    pub fn with(options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        // Another process may take the port between the two; then another one is tried.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut child = spawn(port, &dir.path().into(), &options);
+            if answers(port, &mut child) {
+                return Self {
+                    child,
+                    port,
+                    dir,
+                    options,
+                };
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("redis-server does not start; install it: apt-get install redis-server");
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it listens, as a URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it again after [`kill`](Self::kill), over what it kept, on the same port.
+    pub fn start_again(&mut self) {
+        let began = Instant::now();
+        loop {
+            self.child = spawn(self.port, &self.dir.path().into(), &self.options);
+            if answers(self.port, &mut self.child) {
+                return;
+            }
+            assert!(began.elapsed() < START_WITHIN, "the port is not free again");
+            self.kill();
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--daemonize", "no", "--logfile", "redis.log", "--dir"])
+        .arg(dir)
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed: apt-get install redis-server")
+}
+
+/// Whether it answers, before it ends or the time is over.
+fn answers(port: u16, child: &mut Child) -> bool {
+    use std::io::{Read as _, Write as _};
+    let began = Instant::now();
+    while began.elapsed() < START_WITHIN {
+        if child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return false;
+        }
+        if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+            let mut answer = [0; 5];
+            let asked = stream.write_all(b"PING\r\n");
+            // "-NOAUTH" is an answer too, "-LOADING" is not one yet.
+            if asked.is_ok()
+                && stream.read_exact(&mut answer).is_ok()
+                && (answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAU"))
+            {
+                return true;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
