@@ -29,22 +29,27 @@ impl RedisServer {
 
     /// Starts one that has every write on disk when it answers.
     pub fn durable() -> Self {
-        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        Self::with(&[
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
     }
 
     /// Starts a cluster of one node, which keeps nothing.
     pub fn cluster() -> Self {
         // By default its bus listens 10,000 above the port, which may be past the last.
-        let bus = free_port().to_string();
+        let bus = Self::free_port().to_string();
         let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
         let nothing = ["--save", "", "--appendonly", "no"];
         let server = Self::with(&[enabled, nothing].concat());
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
             answer.starts_with("+OK")
         });
-        server.ask("CLUSTER INFO", |answer| {
-            answer.contains("cluster_state:ok")
-        });
+        server.ask("CLUSTER INFO", |answer| answer.contains("cluster_state:ok"));
         server
     }
 
@@ -58,7 +63,7 @@ impl RedisServer {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the port between the two; then another one is tried.
         for _ in 0..10 {
-            let port = free_port();
+            let port = Self::free_port();
             let mut child = spawn(port, &dir.path().into(), &options);
             if answers(port, &mut child) {
                 return Self {
@@ -79,10 +84,15 @@ impl RedisServer {
         use std::io::{Read as _, Write as _};
         let began = Instant::now();
         loop {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
+            let mut stream =
+                std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
             let sent = write!(stream, "{command}\r\nQUIT\r\n");
             let mut answer = String::new();
-            if sent.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && wanted(&answer) {
+            if sent
+                .and_then(|()| stream.read_to_string(&mut answer))
+                .is_ok()
+                && wanted(&answer)
+            {
                 return;
             }
             assert!(began.elapsed() < START_WITHIN, "{command}: {answer}");
@@ -98,6 +108,12 @@ impl RedisServer {
     /// Where it listens, as a URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A port that nobody listens on at the moment.
+    pub fn free_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("it is bound").port()
     }
 
     /// Its process id.
@@ -130,11 +146,6 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {

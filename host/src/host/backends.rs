@@ -162,10 +162,7 @@ mod tests {
         let name = host_id(None, dir.path()).unwrap();
         assert_eq!(host_id(None, dir.path()).unwrap(), name);
         let configured: HostId = "east-1".parse().unwrap();
-        assert_eq!(
-            host_id(Some(&configured), dir.path()).unwrap(),
-            configured
-        );
+        assert_eq!(host_id(Some(&configured), dir.path()).unwrap(), configured);
         std::fs::write(dir.path().join("host"), "not a name\n").unwrap();
         let error = host_id(None, dir.path()).unwrap_err();
         assert!(matches!(error, StartError::HostName(_)), "{error:?}");

@@ -63,7 +63,9 @@ pub enum StartError {
     #[error("the blob store cannot be opened")]
     Blobs(#[source] BlobError),
     /// The variable that says where Redis is does not.
-    #[error("the environment variable {0} is not set: it says where Redis is, as redis://HOST:PORT, or rediss://HOST:PORT for TLS (url_env of [redis] in the host configuration)")]
+    #[error(
+        "the environment variable {0} is not set: it says where Redis is, as redis://HOST:PORT, or rediss://HOST:PORT for TLS (url_env of [redis] in the host configuration)"
+    )]
     RedisUrl(String),
     /// The password for Redis is not to be had.
     #[error("the password for Redis is not to be had")]
@@ -294,11 +296,7 @@ fn bind_to(bindings: &Arc<Bindings>) -> rollout::Bind {
 }
 
 /// How figures are brought up to date that are asked for, not counted.
-fn observe(
-    bindings: &Arc<Bindings>,
-    shared: Option<Shared>,
-    metrics: &Metrics,
-) -> admin::Observe {
+fn observe(bindings: &Arc<Bindings>, shared: Option<Shared>, metrics: &Metrics) -> admin::Observe {
     let bindings = bindings.clone();
     let shared = shared.map(|shared| (shared, metrics.redis_up()));
     Box::new(move || {
