@@ -41,11 +41,16 @@ impl RedisServer {
 
     /// Starts a cluster of one node, which keeps nothing.
     pub fn cluster() -> Self {
+        Self::cluster_with(&[])
+    }
+
+    /// The same, with more options.
+    pub fn cluster_with(options: &[&str]) -> Self {
         // By default its bus listens 10,000 above the port, which may be past the last.
         let bus = Self::free_port().to_string();
         let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
         let nothing = ["--save", "", "--appendonly", "no"];
-        let server = Self::with(&[enabled, nothing].concat());
+        let server = Self::with(&[&enabled[..], &nothing, options].concat());
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
             answer.starts_with("+OK")
         });
@@ -133,6 +138,13 @@ impl RedisServer {
         loop {
             self.child = spawn(self.port, &self.dir.path().into(), &self.options);
             if answers(self.port, &mut self.child) {
+                if self
+                    .options
+                    .iter()
+                    .any(|option| option == "--cluster-enabled")
+                {
+                    self.serves_its_slots();
+                }
                 return;
             }
             assert!(began.elapsed() < START_WITHIN, "the port is not free again");

@@ -84,7 +84,7 @@ async fn a_host_starts_without_redis_and_works_once_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_that_is_not_set_and_a_wrong_password_are_start_errors() {
+async fn an_unset_variable_a_wrong_password_and_anothers_keys_are_start_errors() {
     let server = RedisServer::with(&["--save", "", "--requirepass", "right"]);
     let launch = Launch::at(&artifacts::application()).state(&scratch());
     let said = launch.host_config(&shipped()).try_start().await;
@@ -101,4 +101,14 @@ async fn a_variable_that_is_not_set_and_a_wrong_password_are_start_errors() {
         said.contains("check username and password_secret"),
         "{said}"
     );
+
+    // Another application has been here.
+    let server = RedisServer::start();
+    server.ask("SET wharf:{application}:name other", |answer| {
+        answer.starts_with("+OK")
+    });
+    let launch = Launch::at(&artifacts::application()).host_config(&shipped());
+    let launch = launch.environment("WHARF_REDIS_URL", &server.url());
+    let said = launch.try_start().await.err().expect("it does not start");
+    assert!(said.contains("belongs to the application"), "{said}");
 }

@@ -56,6 +56,16 @@ pub enum StartError {
         /// Whose it is.
         owner: String,
     },
+    /// The keys in Redis are another application's.
+    #[error(
+        "what begins with {prefix:?} in Redis belongs to the application {owner:?}: give this one another prefix in [redis]"
+    )]
+    OtherApplicationOnRedis {
+        /// What the keys begin with.
+        prefix: String,
+        /// Whose they are.
+        owner: String,
+    },
     /// The embedded store cannot be opened.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -151,7 +161,7 @@ impl Host {
         check_owner(&config.state_dir, &application.name)?;
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
-        let shared = Shared::connect(&config, &secrets).await?;
+        let shared = Shared::connect(&config, &secrets, &application.name).await?;
         let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
         let secrets = match &shared {

@@ -1,7 +1,10 @@
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands as _;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::testing::{ACL_CLUSTER, ACL_RULES, RedisServer, config, open, open_cluster};
 use super::*;
@@ -149,6 +152,78 @@ async fn the_bell_is_heard_again_after_a_loss() {
         server.start_again();
         comes_up(&redis).await;
         hears_the_bell(&redis).await;
+    }
+}
+
+/// Passes bytes on to `server`. Once an INCR is answered it ends the connection, and keeps the answer.
+async fn cut_in_mid_command(listener: TcpListener, server: u16) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let upstream = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+        tokio::spawn(async move {
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = upstream.into_split();
+            let cutting = AtomicBool::new(false);
+            let up = async {
+                let mut bytes = vec![0; 4096];
+                while let Ok(1..) = from_client.peek(&mut bytes).await {
+                    let read = from_client.read(&mut bytes).await.unwrap();
+                    if bytes[..read].windows(4).any(|word| word == b"INCR") {
+                        cutting.store(true, Ordering::Relaxed);
+                    }
+                    to_server.write_all(&bytes[..read]).await.unwrap();
+                }
+            };
+            let down = async {
+                let mut bytes = vec![0; 4096];
+                loop {
+                    let read = from_server.read(&mut bytes).await.unwrap_or(0);
+                    if read == 0 || cutting.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    to_client.write_all(&bytes[..read]).await.unwrap();
+                }
+            };
+            tokio::select! {
+                () = up => {}
+                () = down => {}
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_was_lost_is_not_sent_again() {
+    for cluster in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = if cluster {
+            let (ip, port) = ("--cluster-announce-ip", port.to_string());
+            RedisServer::cluster_with(&[ip, "127.0.0.1", "--cluster-announce-port", &port])
+        } else {
+            RedisServer::start()
+        };
+        let proxy = tokio::spawn(cut_in_mid_command(listener, server.port()));
+        let config = RedisConfig {
+            cluster,
+            ..config()
+        };
+        let url = format!("redis://127.0.0.1:{port}");
+        let redis = Redis::open(&url, &config, None).unwrap();
+        assert!(redis.greet().await.unwrap());
+        let mut link = redis.clone();
+        let lost = link.incr::<_, _, u32>(redis.key("test", "key"), 1).await;
+        assert!(lost.as_ref().unwrap_err().is_io_error(), "{lost:?}");
+        let began = Instant::now();
+        let counted = loop {
+            match get(&redis).await {
+                Ok(counted) => break counted,
+                Err(error) => assert!(began.elapsed() < SOON, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(counted, Some(1), "once");
+        proxy.abort();
     }
 }
 
