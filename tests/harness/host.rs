@@ -73,6 +73,11 @@ impl Launch {
         self
     }
 
+    /// Where its state is.
+    pub fn state_path(&self) -> &Path {
+        self.state.path()
+    }
+
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod operator;
 pub mod poll;
+pub mod redis_server;
 pub mod upstream;
 pub mod variant;
 
@@ -19,4 +20,5 @@ pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};
 pub use operator::{Operator, Swap};
 pub use poll::eventually;
+pub use redis_server::RedisServer;
 pub use variant::variant;

@@ -42,10 +42,16 @@ impl App {
 
     /// A host of the caller's own, with code compiled for the shared one.
     pub async fn own(manifest: &Manifest) -> Host {
+        let state = Self::compiled().await;
+        Launch::of(manifest).state(&state).start().await
+    }
+
+    /// A state directory of the caller's own, with code compiled for the shared host.
+    pub async fn compiled() -> Scratch {
         let compiled = App::shared().await.host.state().path().join("code");
         let state = scratch();
         copy(&compiled, &state.path().join("code"));
-        Launch::of(manifest).state(&state).start().await
+        state
     }
 }
 

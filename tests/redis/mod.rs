@@ -1,0 +1,5 @@
+//! Applications on Redis: what one host or several keep there, and what happens when it goes away.
+
+mod outage;
+mod secrets;
+mod secured;
