@@ -94,7 +94,7 @@ impl Redis {
         config: &RedisConfig,
         password: Option<&str>,
     ) -> Result<Self, RedisOpenError> {
-        install_crypto();
+        super::tls::install_crypto();
         let bell = Arc::new(Bell::default());
         let nodes = url.split(',').map(|url| node(url.trim(), config, password));
         let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
@@ -320,11 +320,4 @@ fn address(url: &str) -> String {
         _ => url.to_owned(),
     };
     url.split(',').map(without).collect::<Vec<_>>().join(",")
-}
-
-/// Gives rustls its cryptography, once for the process: the HTTP client of object stores and the
-/// Redis client bring none.
-pub(super) fn install_crypto() {
-    // The error says that somebody was first, with the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -23,7 +23,7 @@ use crate::capability::embedded::{Embedded, EmbeddedError};
 use crate::capability::keyvalue::EmbeddedKeyValue;
 use crate::capability::secrets::Secrets;
 use crate::capability::streams::{EmbeddedStreams, StreamError};
-use crate::config::model::HostConfig;
+use crate::config::model::{HostConfig, Setting};
 use crate::dispatch::Dispatch;
 use crate::manifest::model::Application;
 use crate::revision::Registry;
@@ -273,11 +273,14 @@ fn bind_to(bindings: &Arc<Bindings>) -> rollout::Bind {
 }
 
 async fn open_backends(config: &HostConfig, store: Arc<Embedded>) -> Result<Backends, StartError> {
-    let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
+    let blobs = match config.blobs.as_ref().map(Setting::value) {
+        Some(Ok(url)) => Blobs::open(&url).await,
+        None | Some(Err(_)) => Blobs::local(&config.state_dir.join("blobs")),
+    };
     Ok(Backends {
         keyvalue: Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
         streams: Arc::new(EmbeddedStreams::open(store).await?),
-        blobs,
+        blobs: blobs.map_err(StartError::Blobs)?,
         peers: OnceLock::new(),
     })
 }
