@@ -15,3 +15,4 @@ pub mod keyvalue;
 pub mod redis;
 pub mod secrets;
 pub mod streams;
+mod tls;

@@ -8,8 +8,8 @@ use crate::capability::embedded::Embedded;
 use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue};
 use crate::capability::redis::Redis;
 use crate::capability::secrets::Secrets;
-use crate::capability::streams::{EmbeddedStreams, Streams};
-use crate::config::model::{HostConfig, RedisConfig};
+use crate::capability::streams::{EmbeddedStreams, RedisStreams, Streams};
+use crate::config::model::{HostConfig, RedisConfig, Setting};
 use crate::manifest::model::Application;
 use crate::name::HostId;
 use crate::runtime::Backends;
@@ -111,7 +111,10 @@ pub(super) async fn open(
     store: Arc<Embedded>,
     shared: Option<&Shared>,
 ) -> Result<Backends, StartError> {
-    let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
+    let blobs = match config.blobs.as_ref().map(Setting::value) {
+        Some(Ok(url)) => Blobs::open(&url).await,
+        None | Some(Err(_)) => Blobs::local(&config.state_dir.join("blobs")),
+    };
     let keyvalue: Arc<dyn KeyValue> = match shared {
         Some(shared) => Arc::new(RedisKeyValue::open(shared.values.clone())),
         None => Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
@@ -119,7 +122,7 @@ pub(super) async fn open(
     Ok(Backends {
         keyvalue,
         streams: open_streams(config, store, shared).await?,
-        blobs,
+        blobs: blobs.map_err(StartError::Blobs)?,
         peers: OnceLock::new(),
     })
 }
@@ -129,11 +132,12 @@ async fn open_streams(
     store: Arc<Embedded>,
     shared: Option<&Shared>,
 ) -> Result<Arc<dyn Streams>, StartError> {
-    if let Some(shared) = shared {
-        let host = host_id(config.name.as_ref(), &config.state_dir)?;
-        tracing::info!(%host, redis = ?shared.streams, "key-value stores are shared");
-    }
-    Ok(Arc::new(EmbeddedStreams::open(store).await?))
+    let Some(shared) = shared else {
+        return Ok(Arc::new(EmbeddedStreams::open(store).await?));
+    };
+    let host = host_id(config.name.as_ref(), &config.state_dir)?;
+    tracing::info!(%host, redis = ?shared.streams, "streams and key-value stores are shared");
+    Ok(Arc::new(RedisStreams::open(shared.streams.clone(), host)))
 }
 
 /// This host's name among those that share Redis: the configured one, or one that is made up once and

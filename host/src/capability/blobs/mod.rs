@@ -9,71 +9,44 @@
 //! finishes, whole, and is on the medium then. Containers are implied: one exists for whoever was
 //! granted it, and none is stored.
 
+mod error;
 mod name;
+mod open;
+mod read;
 mod writer;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;
 
-use std::error::Error;
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use std::{fmt, fs, io};
 
-use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use crate::name::ContainerName;
+pub use error::BlobError;
+use error::{backend, missing};
 pub use name::OBJECT_NAME_BYTES_MAX;
 pub use writer::BlobWriter;
 
-/// How much of a file one read fetches: large enough that the hop to the blocking pool (some 20 µs)
-/// vanishes, small enough that a thousand downloads hold 64 MiB.
-const READ_BYTES: usize = 64 * 1024;
+/// Longest wait for an answer that is not a body: a store that cannot be reached, or that has stopped
+/// answering, is an error within this time.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Why an operation on a blob did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// There is no such object.
-    #[error("container {container} has no object {object:?}")]
-    NotFound {
-        /// The container that was asked.
-        container: ContainerName,
-        /// The object that was asked for.
-        object: String,
-    },
-    /// The object's name is empty or longer than [`OBJECT_NAME_BYTES_MAX`].
-    #[error("an object's name has 1 to {OBJECT_NAME_BYTES_MAX} bytes, this one has {bytes}")]
-    BadName {
-        /// How long it is.
-        bytes: usize,
-    },
-    /// The directory of the local backend cannot be used.
-    #[error("cannot use the blob directory {}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The host failed: the backend cannot be reached, or its medium is full or broken.
-    #[error("container {container} failed")]
-    Backend {
-        /// The container that was asked.
-        container: ContainerName,
-        /// What the backend said.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
+/// What a store copies by itself in one request; S3 copies no more (its API reference, CopyObject).
+const COPY_BYTES_MAX: u64 = 5 << 30;
+
+/// How old an unfinished file in a shared directory has to be for no host to be writing it: a writer
+/// writes every half MiB, and no upload takes longer than a day between two of them.
+const UNFINISHED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +57,18 @@ pub struct ObjectInfo {
     pub modified: SystemTime,
 }
 
+/// What objects are kept on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Files,
+    Network,
+}
+
 /// The containers of one backend. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    medium: Medium,
 }
 
 impl Blobs {
@@ -95,17 +76,28 @@ impl Blobs {
     /// this process and hold nothing else. Blocks to remove what writers left that a killed host was in the middle of
     /// (it looks at every file name once).
     pub fn local(dir: &Path) -> Result<Self, BlobError> {
+        Self::files(dir, Duration::ZERO)
+    }
+
+    /// As [`local`](Self::local), in a directory that several hosts may use at once: what was written
+    /// to a day ago and is not finished belongs to none that lives.
+    fn shared(dir: &Path) -> Result<Self, BlobError> {
+        Self::files(dir, UNFINISHED_KEPT)
+    }
+
+    fn files(dir: &Path, unfinished_kept: Duration) -> Result<Self, BlobError> {
         let failed = |source| BlobError::Directory {
             path: dir.to_owned(),
             source,
         };
-        std::fs::create_dir_all(dir).map_err(failed)?;
-        sweep(dir).map_err(failed)?;
+        fs::create_dir_all(dir).map_err(failed)?;
+        sweep(dir, unfinished_kept).map_err(failed)?;
         let store =
             LocalFileSystem::new_with_prefix(dir).map_err(|e| failed(io::Error::other(e)))?;
         // A message that names an object is durable when it is published; so is then the object.
         Ok(Self {
             store: Arc::new(store.with_fsync(true)),
+            medium: Medium::Files,
         })
     }
 
@@ -115,7 +107,8 @@ impl Blobs {
         container: &ContainerName,
         object: &str,
     ) -> Result<Option<ObjectInfo>, BlobError> {
-        match self.store.head(&name::path(container, object)?).await {
+        let path = name::path(container, object)?;
+        match self.answer(container, self.store.head(&path)).await? {
             Ok(meta) => Ok(Some(ObjectInfo {
                 size: meta.size,
                 modified: meta.last_modified.into(),
@@ -125,71 +118,17 @@ impl Blobs {
         }
     }
 
-    /// The bytes of an object in `range` (first to one past the last), as far as it has them, in
-    /// pieces. A writer that finishes meanwhile does not change what this reader sees.
-    pub async fn read(
-        &self,
-        container: &ContainerName,
-        object: &str,
-        range: Range<u64>,
-    ) -> Result<BoxStream<'static, Result<Bytes, BlobError>>, BlobError> {
+    /// Starts an object. It appears, over what was there, when the writer finishes. Nothing is sent yet.
+    pub fn write(&self, container: &ContainerName, object: &str) -> Result<BlobWriter, BlobError> {
         let path = name::path(container, object)?;
-        // Backends refuse a range that begins at the end or later, each with its own error.
-        let beyond = async || match self.head(container, object).await? {
-            Some(info) => Ok(range.start >= info.size),
-            None => Err(missing((container, object))),
-        };
-        if range.is_empty() {
-            beyond().await?;
-            return Ok(stream::empty().boxed());
-        }
-        let wanted = GetRange::Bounded(range.clone());
-        let options = GetOptions {
-            range: Some(wanted),
-            ..GetOptions::default()
-        };
-        let found = match self.store.get_opts(&path, options).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Err(missing((container, object))),
-            Err(_) if beyond().await? => return Ok(stream::empty().boxed()),
-            Err(error) => return Err(backend(container, error)),
-        };
-        let container = container.clone();
-        let range = found.range.clone();
-        Ok(match found.payload {
-            GetResultPayload::File(file, _) => {
-                let mut file = tokio::fs::File::from_std(file);
-                let start = io::SeekFrom::Start(range.start);
-                file.seek(start)
-                    .await
-                    .map_err(|error| backend(&container, error))?;
-                ReaderStream::with_capacity(file.take(range.end - range.start), READ_BYTES)
-                    .map_err(move |error| backend(&container, error))
-                    .boxed()
-            }
-            GetResultPayload::Stream(stream) => stream
-                .map_err(move |error| backend(&container, error))
-                .boxed(),
-        })
-    }
-
-    /// Starts an object. It appears, over what was there, when the writer finishes.
-    pub async fn write(
-        &self,
-        container: &ContainerName,
-        object: &str,
-    ) -> Result<BlobWriter, BlobError> {
-        let path = name::path(container, object)?;
-        let upload = self.store.put_multipart(&path).await;
-        Ok(BlobWriter::new(
-            container.clone(),
-            upload.map_err(|error| backend(container, error))?,
-        ))
+        let (container, store) = (container.clone(), self.store.clone());
+        Ok(BlobWriter::new(container, store, path, self.medium))
     }
 
     /// Removes an object; it is no error when there is none.
     pub async fn delete(&self, container: &ContainerName, object: &str) -> Result<(), BlobError> {
-        match self.store.delete(&name::path(container, object)?).await {
+        let path = name::path(container, object)?;
+        match self.answer(container, self.store.delete(&path)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(backend(container, error)),
         }
@@ -223,31 +162,63 @@ impl Blobs {
             .boxed()
     }
 
-    /// Copies an object, over what was there; the copy appears whole. The bytes are copied:
-    /// `LocalFileSystem` would link the file, and renaming between two links of one file does nothing.
+    /// Copies an object, over what was there; the copy appears whole. A store on the network copies by
+    /// itself what it can. Files' bytes are copied: `LocalFileSystem` would link the file, and renaming
+    /// between two links of one file does nothing.
     pub async fn copy(
         &self,
         source: (&ContainerName, &str),
         destination: (&ContainerName, &str),
     ) -> Result<(), BlobError> {
+        if self.medium == Medium::Files {
+            return self.copy_bytes(source, destination).await;
+        }
+        let (from, to) = paths(source, destination)?;
+        if from == to {
+            // S3 refuses that; but the object has to be there.
+            let found = self.head(source.0, source.1).await?;
+            return found.map(drop).ok_or_else(|| missing(source));
+        }
+        match self.store.copy(&from, &to).await {
+            Ok(()) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => Err(missing(source)),
+            Err(error) => match self.head(source.0, source.1).await {
+                Ok(Some(info)) if info.size > COPY_BYTES_MAX => {
+                    self.copy_bytes(source, destination).await
+                }
+                _ => Err(backend(source.0, error)),
+            },
+        }
+    }
+
+    async fn copy_bytes(
+        &self,
+        source: (&ContainerName, &str),
+        destination: (&ContainerName, &str),
+    ) -> Result<(), BlobError> {
         let mut bytes = self.read(source.0, source.1, 0..u64::MAX).await?;
-        let mut copy = self.write(destination.0, destination.1).await?;
+        let mut copy = self.write(destination.0, destination.1)?;
         while let Some(piece) = bytes.try_next().await? {
             copy.write(piece).await?;
         }
         copy.finish().await.map(drop)
     }
 
-    /// Moves an object, over what was there.
+    /// Moves an object, over what was there. On the network it is copied and then deleted: whoever
+    /// looks in between, or after a failure, may see both.
     pub async fn rename(
         &self,
         source: (&ContainerName, &str),
         destination: (&ContainerName, &str),
     ) -> Result<(), BlobError> {
-        let (from, to) = (
-            name::path(source.0, source.1)?,
-            name::path(destination.0, destination.1)?,
-        );
+        let (from, to) = paths(source, destination)?;
+        if self.medium == Medium::Network {
+            self.copy(source, destination).await?;
+            return match from == to {
+                true => Ok(()),
+                false => self.delete(source.0, source.1).await,
+            };
+        }
         match self.store.rename(&from, &to).await {
             Ok(()) => Ok(()),
             Err(object_store::Error::NotFound { .. }) => Err(missing(source)),
@@ -260,6 +231,17 @@ impl Blobs {
         let listed = self.store.list(Some(&name::prefix(container)));
         self.delete_paths(container, listed.map_ok(|meta| meta.location).boxed())
             .await
+    }
+
+    /// Waits for an answer, no longer than [`ANSWER_WITHIN`].
+    async fn answer<T>(
+        &self,
+        container: &ContainerName,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, BlobError> {
+        tokio::time::timeout(ANSWER_WITHIN, answer)
+            .await
+            .map_err(|elapsed| backend(container, elapsed))
     }
 
     async fn delete_paths(
@@ -278,31 +260,46 @@ impl Blobs {
     }
 }
 
-fn missing((container, object): (&ContainerName, &str)) -> BlobError {
-    BlobError::NotFound {
-        container: container.clone(),
-        object: object.to_owned(),
+impl fmt::Debug for Blobs {
+    /// Without what the client knows, credentials among it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blobs")
+            .field("medium", &self.medium)
+            .finish_non_exhaustive()
     }
 }
 
-fn backend(container: &ContainerName, source: impl Error + Send + Sync + 'static) -> BlobError {
-    BlobError::Backend {
-        container: container.clone(),
-        source: Box::new(source),
-    }
+fn paths(
+    source: (&ContainerName, &str),
+    destination: (&ContainerName, &str),
+) -> Result<(ObjectPath, ObjectPath), BlobError> {
+    let from = name::path(source.0, source.1)?;
+    Ok((from, name::path(destination.0, destination.1)?))
 }
 
-/// Removes unfinished files: `LocalFileSystem` writes to `<path>#<number>` and renames, and no path
-/// of ours has a `#`.
-fn sweep(dir: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
+/// Removes unfinished files that nobody has written to for `kept`: `LocalFileSystem` writes to
+/// `<path>#<number>` and renames, and no path of ours has a `#`.
+fn sweep(dir: &Path, kept: Duration) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            sweep(&entry.path())?;
+            sweep(&entry.path(), kept)?;
         } else if kind.is_file() && entry.file_name().to_string_lossy().contains('#') {
-            std::fs::remove_file(entry.path())?;
+            remove_unfinished(&entry.path(), kept)?;
         }
     }
     Ok(())
+}
+
+fn remove_unfinished(path: &Path, kept: Duration) -> io::Result<()> {
+    let old = || -> io::Result<bool> {
+        let age = fs::metadata(path)?.modified()?.elapsed();
+        Ok(kept.is_zero() || age.is_ok_and(|age| age >= kept))
+    };
+    match old().and_then(|old| if old { fs::remove_file(path) } else { Ok(()) }) {
+        // Its writer was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }

@@ -80,7 +80,7 @@ impl Redis {
         config: &RedisConfig,
         password: Option<&str>,
     ) -> Result<Self, RedisOpenError> {
-        install_crypto();
+        super::tls::install_crypto();
         let bell = Arc::new(Bell::default());
         let signals = Arc::new(Signals::default());
         let (heard, doubted) = (bell.clone(), signals.clone());
@@ -243,11 +243,4 @@ fn refuses(error: &RedisError) -> bool {
         error.kind(),
         ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported
     ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
-}
-
-/// Gives rustls its cryptography, once for the process: the HTTP client of object stores and the
-/// Redis client bring none.
-pub(super) fn install_crypto() {
-    // The error says that somebody was first, with the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -2,11 +2,7 @@ use super::super::conformance;
 use super::*;
 use crate::config::model::{RedisConfig, Setting};
 
-#[path = "../../../../../tests/harness/redis_server.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use all of it")]
-mod redis_server;
-
-use redis_server::RedisServer;
+use crate::capability::redis::testing::RedisServer;
 
 /// Longest that a suite takes on a machine that does other things, too.
 const SUITE_WITHIN: Duration = Duration::from_secs(120);

@@ -94,7 +94,6 @@ async fn upload(
 ) -> Result<(), String> {
     let mut writer = blobs
         .write(&container, &object)
-        .await
         .map_err(|error| text(&error))?;
     while let Some(chunk) = chunks.recv().await {
         writer.write(chunk).await.map_err(|error| text(&error))?;
