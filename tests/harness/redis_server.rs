@@ -1,14 +1,13 @@
 //! A Redis server of its own for each test, on a port that it finds free; ended by its process id.
-//! It is used by the host's own tests, too, so it knows nothing of either. Where there is no
-//! `redis-server`, it is installed as `wharf setup --tests` would.
+//! It is used by the host's own tests, too, so it knows nothing of either: each has a way
+//! of its own to install a `redis-server` where there is none.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use wharf::toolchain::{Console, Tool, ensure};
+use super::install_redis_server;
 
 /// A server starts in tens of milliseconds, on a machine that may be doing other things.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -65,10 +64,7 @@ impl RedisServer {
 
     /// Starts one with these options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
-        static INSTALLED: OnceLock<()> = OnceLock::new();
-        INSTALLED.get_or_init(|| {
-            ensure(&[Tool::RedisServer], &mut Console::stderr()).expect("there is a redis-server");
-        });
+        install_redis_server();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the port between the two; then another one is tried.
