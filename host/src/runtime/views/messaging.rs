@@ -32,14 +32,17 @@ impl Host for InstanceState {
                 "component {component} may not publish to {subject}: add \"{subject}\" to publish in \
                  [component.{component}.grants]"
             );
-            tracing::warn!(%component, request_id = self.work.id, "{text}");
+            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "{text}");
             return Ok(Err(text));
         }
         let message = Message {
             subject,
             body: message.body.into(),
             reply_to: message.reply_to,
-            headers: Vec::new(),
+            headers: match &self.work.trace {
+                Some(trace) => trace.next().message_headers(),
+                None => Vec::new(),
+            },
         };
         match self.context.backends.streams.publish(message).await {
             Ok(_) => Ok(Ok(())),
