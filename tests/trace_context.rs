@@ -26,7 +26,7 @@ artifact = "{{worker.wasm}}"
 [component.worker.grants]
 keyvalue = ["default"]
 blobstore = ["files"]
-publish = ["work", "relayed"]
+publish = ["work", "relayed", "unheard"]
 outbound_http = ["http://hello.internal", "http://hello3.internal", {outbound}]
 
 [component.hello]
@@ -227,6 +227,18 @@ async fn a_message_carries_its_trace_to_whoever_handles_it_and_into_the_log() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_message_is_not_refused_for_its_trace() {
+    let host = host("").await;
+    let client = host.client();
+    // What a message may have: `MESSAGE_BYTES_MAX`.
+    let mut body = vec![b'x'; 1 << 20];
+    let target = "/publish?subject=unheard";
+    client.post(target, body.clone()).await.expect(202);
+    body.push(b'x');
+    client.post(target, body).await.expect(503);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,7 +126,7 @@ fn a_wrong_line_is_reported_with_what_would_be_right() {
             "does not begin with \"wharf.\", such as \"message.id\"",
         ),
         (
-            "component.a.secrets = { \"wharf.\" = \"b\" }",
+            "component.a.secrets = { \"wharf.\" = { name = \"b\" } }",
             "\"wharf.\" is one of the host's own keys",
             "does not begin with",
         ),
