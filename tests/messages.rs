@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::harness::client::channel;
 use crate::harness::poll::never_within;
 use crate::harness::{Client, Host, Launch, Manifest, eventually};
 
@@ -349,9 +350,20 @@ component = "sender"
     )
     .await;
     let client = host.client();
-    // One works, one waits, and the third finds the component full.
+    // One upload is worked on and one waits, so that a delivery finds the component full.
+    let uploads = [channel(), channel()].map(|(sender, body)| {
+        let client = client.clone();
+        let target = "/kv/set?store=default&key=upload";
+        let request = client.request("POST", target).body(body).unwrap();
+        let answer = tokio::spawn(async move { client.send(request).await });
+        (sender, answer)
+    });
+    eventually("the component is full", WITHIN, async || {
+        (client.get("/kv/keys?store=default").await.status == 503).then_some(())
+    })
+    .await;
     for key in ["a", "b", "c"] {
-        publish(&client, &format!("slow {key} 1000")).await;
+        publish(&client, &format!("record {key}")).await;
     }
     host.logged("the delivery that was put off", |entry| {
         entry["message"] == "delivery failed"
@@ -362,6 +374,10 @@ component = "sender"
                 .is_some_and(|error| error.contains("busy"))
     })
     .await;
+    for (sender, answer) in uploads {
+        drop(sender);
+        answer.await.unwrap().expect(200);
+    }
     for key in ["a", "b", "c"] {
         count_becomes(&client, &format!("done/{key}"), 1).await;
         assert_eq!(count(&client, &format!("attempts/{key}")).await, 1);

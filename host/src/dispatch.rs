@@ -17,7 +17,8 @@ use crate::manifest::model::{Backoff, Subscription};
 use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
 use crate::runtime::{
-    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Work, WorkKind, wasi_body,
+    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Trace, Work, WorkKind, WorkName,
+    wasi_body,
 };
 use crate::telemetry::{ComponentMetrics, Metrics, in_words};
 
@@ -69,13 +70,24 @@ impl Dispatch {
         &self.registry
     }
 
-    /// A new piece of work that comes from the outside world, pinned to a revision or not.
-    pub fn work(&self, kind: WorkKind, pin: Option<RevisionId>) -> Work {
+    /// A new piece of work for a request, pinned to a revision or not.
+    pub fn request(&self, pin: Option<RevisionId>, trace: Trace) -> Work {
+        self.work(WorkKind::Request, pin, trace)
+    }
+
+    /// A new piece of work for a delivery, in the trace that the message was published in.
+    pub fn delivery(&self, delivery: &Delivery) -> Work {
+        let trace = Trace::of_message(&delivery.message.headers);
+        self.work(WorkKind::Delivery, None, trace)
+    }
+
+    fn work(&self, kind: WorkKind, pin: Option<RevisionId>, trace: Trace) -> Work {
         Work {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             depth: 0,
             kind,
             pin,
+            trace: Some(trace),
         }
     }
 
@@ -95,10 +107,10 @@ impl Dispatch {
         B::Error: Into<wasi_body::Error>,
     {
         let began = Instant::now();
-        let lease = match self.lease(component, work) {
+        let lease = match self.lease(component, &work) {
             Ok(lease) => lease,
             Err(error) => {
-                log_failure(component, &error, None, work);
+                log_failure(component, &error, None, work.name());
                 let metrics = self.metrics.component(component);
                 metrics.answered(status(&error), began.elapsed());
                 return Err(error);
@@ -106,6 +118,7 @@ impl Dispatch {
         };
         let revision = lease.revision().clone();
         let context = revision.loaded().instances.context();
+        let name = work.name();
         let unanswered = Unanswered(Some(context.metrics.clone()));
         let answered = match &revision.loaded().http {
             Some(export) => export.handle(request, work, lease).await,
@@ -117,7 +130,7 @@ impl Dispatch {
         let status = match &answered {
             Ok(response) => response.status(),
             Err(error) => {
-                log_failure(component, error, Some(context.revision), work);
+                log_failure(component, error, Some(context.revision), name);
                 status(error)
             }
         };
@@ -129,13 +142,20 @@ impl Dispatch {
     }
 
     /// Has the subscription's component handle a delivery. Cancelling cancels its work.
-    pub async fn deliver(&self, subscription: &Subscription, delivery: &Delivery) -> Settlement {
-        let work = self.work(WorkKind::Delivery, None);
+    pub async fn deliver(
+        &self,
+        subscription: &Subscription,
+        delivery: &Delivery,
+        work: &Work,
+    ) -> Settlement {
         let lease = self.lease(&subscription.component, work);
         let revision = lease.as_ref().ok();
         let revision = revision.map(|lease| tracing::field::display(lease.revision().id()));
         let handled = match lease {
-            Ok(lease) => self.handle(lease, subscription, delivery, work).await,
+            Ok(lease) => {
+                self.handle(lease, subscription, delivery, work.clone())
+                    .await
+            }
             Err(error) => Err(error),
         };
         match handled {
@@ -147,6 +167,8 @@ impl Dispatch {
                     subject = %subscription.subject,
                     entry_id = %delivery.entry,
                     request_id = work.id,
+                    trace_id = work.trace_id(),
+                    span_id = work.name().span_id(),
                     attempt = delivery.attempt,
                     error = %error,
                     source = source_text(&error),
@@ -172,7 +194,7 @@ impl Dispatch {
                 export: "wasmcloud:messaging/handler@0.2.0".to_owned(),
             });
         }
-        let message = delivery.message.clone();
+        let delivery = Arc::new(delivery.clone());
         let deadline = subscription.deadline;
         let handling = async move {
             let handler = lease
@@ -181,7 +203,7 @@ impl Dispatch {
                 .messages
                 .as_ref()
                 .expect("checked above");
-            handler.handle(&message, work, deadline).await
+            handler.handle(&delivery, work, deadline).await
         };
         let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
         let handled = task.join(&subscription.component).await;
@@ -190,7 +212,7 @@ impl Dispatch {
         handled
     }
 
-    fn lease(&self, component: &ComponentName, work: Work) -> Result<Lease, InvokeError> {
+    fn lease(&self, component: &ComponentName, work: &Work) -> Result<Lease, InvokeError> {
         self.registry
             .lease(component.as_str(), work)
             .ok_or_else(|| InvokeError::NotRunning {
@@ -248,12 +270,12 @@ impl Peers for Dispatch {
         request: Request<WasiBody>,
         work: Work,
     ) -> Result<Response<WasiBody>, InvokeError> {
-        check_depth(component, work)?;
+        check_depth(component, &work)?;
         let response = Dispatch::http(self, component, request, work).await?;
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
-    fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError> {
+    fn callee(&self, component: &ComponentName, work: &Work) -> Result<Callee, InvokeError> {
         let lease = self.lease(component, work)?;
         let instances = lease.revision().loaded().instances.clone();
         Ok(Callee {
@@ -263,7 +285,7 @@ impl Peers for Dispatch {
     }
 }
 
-fn check_depth(component: &ComponentName, work: Work) -> Result<(), InvokeError> {
+fn check_depth(component: &ComponentName, work: &Work) -> Result<(), InvokeError> {
     if work.depth <= CALL_DEPTH_MAX {
         return Ok(());
     }
@@ -349,16 +371,18 @@ fn log_failure(
     component: &ComponentName,
     error: &InvokeError,
     revision: Option<RevisionId>,
-    work: Work,
+    work: WorkName,
 ) {
+    let (request_id, trace_id) = (work.request_id(), work.trace_id());
+    let span_id = work.span_id();
     let revision = revision.map(tracing::field::display);
     let source = source_text(error);
     match status(error) {
         status if status.is_server_error() => {
-            tracing::warn!(%component, revision, request_id = work.id, error = %error, source, "request failed");
+            tracing::warn!(%component, revision, request_id, trace_id, span_id, error = %error, source, "request failed");
         }
         _ => {
-            tracing::debug!(%component, revision, request_id = work.id, error = %error, "request refused")
+            tracing::debug!(%component, revision, request_id, trace_id, span_id, error = %error, "request refused")
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub struct Arrival {
     pub path: String,
+    pub headers: HeaderMap,
 }
 
 /// Answers every request with 200 and `upstream`, and remembers it.
@@ -64,10 +65,10 @@ async fn answer(
     request: Request<Incoming>,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let path = request.uri().path().to_owned();
-    arrivals
-        .lock()
-        .expect("no holder panics")
-        .push(Arrival { path });
+    let arrival = Arrival {
+        path: request.uri().path().to_owned(),
+        headers: request.headers().clone(),
+    };
+    arrivals.lock().expect("no holder panics").push(arrival);
     Ok(Response::new(Full::new(Bytes::from_static(b"upstream"))))
 }

@@ -12,7 +12,10 @@ use crate::manifest::model::{Application, Subscription};
 use crate::routing::Router;
 use crate::telemetry::{Metrics, in_words};
 use crate::trigger::http::Server;
-use crate::trigger::stream::{Consumer, Stop};
+use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
+
+/// Why a lock can be taken.
+const UNPOISONED: &str = "no holder of this lock panics";
 
 /// The routes and subscriptions that hold.
 pub(super) struct Bindings {
@@ -20,7 +23,10 @@ pub(super) struct Bindings {
     streams: Arc<dyn Streams>,
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
+    /// Instances that may live on this host.
+    instances_max: usize,
     bound: Mutex<Vec<Bound>>,
+    turns: Mutex<AllTurns>,
     /// Set once subscriptions work.
     stop: Mutex<Option<Stop>>,
     tasks: TaskTracker,
@@ -42,13 +48,16 @@ impl Bindings {
         streams: Arc<dyn Streams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
+        instances_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
             server,
             streams,
             dispatch,
             metrics,
+            instances_max,
             bound: Mutex::default(),
+            turns: Mutex::default(),
             stop: Mutex::default(),
             tasks: TaskTracker::new(),
         })
@@ -67,14 +76,20 @@ impl Bindings {
         }
         let earlier = self.lock().clone();
         let mut bound = Vec::new();
-        for subscription in &application.subscriptions {
+        let mut turns = self.turns.lock().expect(UNPOISONED).clone();
+        let all_places = turns.deal(application, self.instances_max);
+        for (subscription, places) in application.subscriptions.iter().zip(&all_places) {
             let same = earlier
                 .iter()
                 .find(|bound| bound.subscription == *subscription);
             bound.push(match same {
                 Some(same) => same.clone(),
-                None => self.make(subscription).await?,
+                None => self.make(subscription, places.clone()).await?,
             });
+        }
+        *self.turns.lock().expect(UNPOISONED) = turns;
+        for (bound, places) in bound.iter().zip(all_places) {
+            bound.consumer.give(places);
         }
         for new in bound.iter().filter(|bound| !holds(&earlier, bound)) {
             self.work(new);
@@ -89,7 +104,7 @@ impl Bindings {
 
     /// Has the subscriptions work until `stop`.
     pub(super) fn start(&self, stop: Stop) {
-        *self.stop.lock().expect("no holder of this lock panics") = Some(stop);
+        *self.stop.lock().expect(UNPOISONED) = Some(stop);
         for bound in self.lock().iter() {
             self.work(bound);
         }
@@ -109,13 +124,18 @@ impl Bindings {
         }
     }
 
-    async fn make(&self, subscription: &Subscription) -> Result<Bound, StreamError> {
+    async fn make(
+        &self,
+        subscription: &Subscription,
+        places: Places,
+    ) -> Result<Bound, StreamError> {
         let metrics = &self.metrics;
         let consumer = Consumer::new(
             subscription.clone(),
             self.streams.clone(),
             self.dispatch.clone(),
             metrics.subscription(&subscription.subject, &subscription.component),
+            places,
         );
         self.may_come_later(consumer.declare().await)?;
         Ok(Bound {
@@ -139,7 +159,7 @@ impl Bindings {
 
     /// Nothing before the host serves.
     fn work(&self, bound: &Bound) {
-        let stop = self.stop.lock().expect("no holder of this lock panics");
+        let stop = self.stop.lock().expect(UNPOISONED);
         let Some(stop) = stop.clone() else {
             return;
         };
@@ -162,7 +182,7 @@ impl Bindings {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Bound>> {
-        self.bound.lock().expect("no holder of this lock panics")
+        self.bound.lock().expect(UNPOISONED)
     }
 }
 

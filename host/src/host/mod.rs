@@ -184,7 +184,13 @@ impl Host {
             config.rollout.revision_header.clone(),
         );
         let streams = backends.streams.clone();
-        let bindings = Bindings::new(server.clone(), streams, dispatch, metrics.clone());
+        let bindings = Bindings::new(
+            server.clone(),
+            streams,
+            dispatch,
+            metrics.clone(),
+            usize::try_from(config.engine.instances_max).unwrap_or(usize::MAX),
+        );
         let parts = Parts {
             registry: registry.clone(),
             maker: Maker {

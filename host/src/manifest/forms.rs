@@ -100,6 +100,9 @@ impl TextForm for ApplicationName {
     }
 }
 
+/// What the keys begin with under which `wasi:config` answers for the host itself.
+const RESERVED_PREFIX: &str = "wharf.";
+
 /// An environment variable's name. Dots and hyphens are for `wasi:config`, whose keys have them.
 #[derive(Debug, Clone)]
 pub(crate) struct EnvironmentName(pub String);
@@ -109,6 +112,15 @@ impl TextForm for EnvironmentName {
 
     fn parse(text: &str) -> Result<Self, Wrong> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if let Some(rest) = text.strip_prefix(RESERVED_PREFIX) {
+            let what = format!("{text:?} is one of the host's own keys");
+            let fix = format!("choose a name that does not begin with {RESERVED_PREFIX:?}");
+            let fix = match Self::parse(rest) {
+                Ok(_) => format!("{fix}, such as {rest:?}"),
+                Err(_) => fix,
+            };
+            return Err(Wrong::new(what, fix));
+        }
         if !text.is_empty() && text.bytes().all(allowed) {
             return Ok(Self(text.to_owned()));
         }

@@ -275,7 +275,7 @@ pub struct Subscription {
     pub subject: Subject,
     /// Who handles its messages; also the consumer group's name.
     pub component: ComponentName,
-    /// Deliveries in progress at once.
+    /// Most deliveries in progress at once; fewer where instances do not suffice for all.
     pub concurrency: usize,
     /// How long a delivery is held before another host may take it over; extended while the
     /// instance works.

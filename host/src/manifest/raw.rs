@@ -56,7 +56,8 @@ raw_table! {
             build: Build,
             /// What the component may use beyond computing. Nothing is granted by default.
             grants: Grants,
-            /// Environment variables; also what wasi:config answers.
+            /// Environment variables; also what wasi:config answers. Names that begin with "wharf." are
+            /// the host's own.
             environment: Map<EnvironmentName, String>,
             /// Environment variables whose values come from the host's secrets.
             secrets: Map<EnvironmentName, Secret>,
@@ -236,7 +237,8 @@ raw_table! {
             component: Text<ComponentName>,
         }
         optional {
-            /// Deliveries in progress at once. Default 4.
+            /// Most deliveries in progress at once. Subscriptions of one component share its instances
+            /// evenly. Default 4.
             concurrency: u64,
             /// How long a delivery is held before another host may take it over, 1s at least; it is
             /// extended while the component works. Default 30s.

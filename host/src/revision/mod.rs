@@ -124,7 +124,7 @@ impl Registry {
     /// Leases the component's revision for `work`: the one that it is pinned to, else the active one
     /// or the candidate. `None` when there is no such component, or it has no revision: before it
     /// starts, and once it is shut down.
-    pub fn lease(&self, component: &str, work: Work) -> Option<Lease> {
+    pub fn lease(&self, component: &str, work: &Work) -> Option<Lease> {
         self.slots.load().get(component)?.lease(work)
     }
 

@@ -26,7 +26,7 @@ impl Traffic {
     }
 
     /// The same request meets the same side wherever it comes by.
-    fn choose(&self, work: Work) -> &Arc<Revision> {
+    fn choose(&self, work: &Work) -> &Arc<Revision> {
         match &self.candidate {
             Some((candidate, share)) if lot(work.id) < *share => candidate,
             Some(_) | None => &self.active,
@@ -58,7 +58,7 @@ impl Slot {
         self.traffic.load_full()
     }
 
-    pub(super) fn lease(&self, work: Work) -> Option<Lease> {
+    pub(super) fn lease(&self, work: &Work) -> Option<Lease> {
         if let Some(lease) = work.pin.and_then(|pin| self.lease_pinned(pin, work)) {
             return Some(lease);
         }
@@ -74,7 +74,7 @@ impl Slot {
         }
     }
 
-    fn lease_pinned(&self, pin: RevisionId, work: Work) -> Option<Lease> {
+    fn lease_pinned(&self, pin: RevisionId, work: &Work) -> Option<Lease> {
         let living = self.living.lock().expect("no holder of this lock panics");
         let revision = living.iter().find(|revision| revision.id() == pin)?;
         Some(Lease::on(revision.clone(), work.kind))

@@ -146,7 +146,7 @@ pub async fn prewarm(
     work: Work,
 ) -> Result<Option<http::StatusCode>, CandidateError> {
     loaded
-        .prewarm(work)
+        .prewarm(work.clone())
         .await
         .map_err(CandidateError::Instantiate)?;
     match (&settings.health, &loaded.http) {

@@ -66,6 +66,7 @@ const TRIAL: Work = Work {
     depth: 0,
     kind: WorkKind::Request,
     pin: None,
+    trace: None,
 };
 
 /// Longest that one step of a canary is watched: who wants longer wants another tool.

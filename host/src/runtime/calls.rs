@@ -15,8 +15,9 @@ use wasmtime::{AsContextMut, Engine, StoreContextMut};
 
 use super::error::InvokeError;
 use super::peers::{Callee, Peers};
-use super::state::{CALL_DEPTH_MAX, InstanceState, Work};
+use super::state::InstanceState;
 use super::tasks::{SharedCallees, turn_to_caller};
+use super::work::{CALL_DEPTH_MAX, Work};
 use crate::name::ComponentName;
 
 /// The revisions of other components that one piece of work has called.
@@ -99,7 +100,7 @@ pub fn link(
                         turn_to_caller(&mut access.as_context_mut())?;
                         pin(access.get(), &target)
                     })?;
-                    let work = pinned.work;
+                    let work = pinned.work.clone();
                     call(&pinned.callee(&target)?, work, &target, params, results).await
                 })
             })?;
@@ -121,7 +122,7 @@ async fn call_from(
 ) -> wasmtime::Result<()> {
     turn_to_caller(&mut store)?;
     let pinned = pin(store.data_mut(), &target)?;
-    let work = pinned.work;
+    let work = pinned.work.clone();
     let callee = pinned.callee(&target)?;
     call(&callee, work, &target, params, results).await?;
     let callees = &mut store.data_mut().callees;
@@ -151,7 +152,7 @@ impl Pinned {
             Found::Held(callee) => return Ok(callee),
             Found::Peers(peers) => peers,
         };
-        let leased = peers.callee(&target.component, self.work)?;
+        let leased = peers.callee(&target.component, &self.work)?;
         Ok(match &self.kept {
             Some(kept) => kept.lock().expect(UNPOISONED).keep(target, leased),
             None => leased,
@@ -160,10 +161,7 @@ impl Pinned {
 }
 
 fn pin(state: &mut InstanceState, target: &Target) -> wasmtime::Result<Pinned> {
-    let work = Work {
-        depth: state.work.depth + 1,
-        ..state.work
-    };
+    let work = state.work.next();
     let component = || target.component.clone();
     if work.depth > CALL_DEPTH_MAX {
         let depth_max = CALL_DEPTH_MAX;
@@ -210,10 +208,11 @@ async fn call(
 ) -> wasmtime::Result<()> {
     let context = callee.instances.context();
     let began = Instant::now();
+    let over = context.over.of(work.kind);
     let called = tokio::select! {
         biased;
         called = call_instance(callee, work, target, params, results) => called,
-        () = context.over.of(work.kind).cancelled() => Err(InvokeError::Retired {
+        () = over.cancelled() => Err(InvokeError::Retired {
             component: target.component.clone(),
         }),
     };

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::state::Context;
+use super::work::WorkName;
 
 /// Longest line that is logged whole; a longer one is cut into several. Collectors commonly refuse
 /// lines past 16 KiB.
@@ -39,8 +39,8 @@ pub struct GuestLog(Arc<Shared>);
 
 struct Shared {
     context: Arc<Context>,
-    /// The request or delivery that it works for; 0 where it is none alone.
-    work_id: AtomicU64,
+    /// Whose lines it writes.
+    owner: Mutex<WorkName>,
     budget: Mutex<Budget>,
 }
 
@@ -52,11 +52,11 @@ struct Budget {
 }
 
 impl GuestLog {
-    /// The log of an instance that works for the request or delivery `work_id`.
-    pub fn new(context: Arc<Context>, work_id: u64) -> Self {
+    /// The log of an instance whose lines are `owner`'s.
+    pub fn new(context: Arc<Context>, owner: WorkName) -> Self {
         Self(Arc::new(Shared {
             context,
-            work_id: AtomicU64::new(work_id),
+            owner: Mutex::new(owner),
             budget: Mutex::new(Budget {
                 since: Instant::now(),
                 bytes: 0,
@@ -65,9 +65,9 @@ impl GuestLog {
         }))
     }
 
-    /// What is written from here on belongs to this request or delivery; 0 for none alone.
-    pub fn turn_to(&self, work_id: u64) {
-        self.0.work_id.store(work_id, Ordering::Relaxed);
+    /// What is written from here on is `owner`'s.
+    pub fn turn_to(&self, owner: WorkName) {
+        *self.0.owner.lock().expect("no holder of this lock panics") = owner;
     }
 
     /// Whether a line of `bytes` bytes may be logged. What is dropped is counted, and told in a line of
@@ -169,20 +169,19 @@ impl Lines {
             line.clear();
             return;
         }
-        let Shared {
-            context, work_id, ..
-        } = &*self.log.0;
+        let Shared { context, owner, .. } = &*self.log.0;
         let text = String::from_utf8_lossy(line);
         let component = &context.component;
         let revision = context.revision;
-        let id = work_id.load(Ordering::Relaxed);
-        let request_id = (id != 0).then_some(id);
+        let owner = *owner.lock().expect("no holder of this lock panics");
+        let (request_id, trace_id) = (owner.request_id(), owner.trace_id());
+        let span_id = owner.span_id();
         match self.source {
             Source::Stdout => {
-                tracing::info!(target: "wharf::guest", %component, %revision, request_id, line = %text, "guest wrote to standard output");
+                tracing::info!(target: "wharf::guest", %component, %revision, request_id, trace_id, span_id, line = %text, "guest wrote to standard output");
             }
             Source::Stderr => {
-                tracing::warn!(target: "wharf::guest", %component, %revision, request_id, line = %text, "guest wrote to standard error");
+                tracing::warn!(target: "wharf::guest", %component, %revision, request_id, trace_id, span_id, line = %text, "guest wrote to standard error");
             }
         }
         line.clear();

@@ -13,7 +13,8 @@ use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::error::InvokeError;
 use super::http::Exchange;
-use super::state::{Context, InstanceState, Work};
+use super::state::{Context, InstanceState};
+use super::work::Work;
 use crate::manifest::model::Preemption;
 
 /// Live state of a component, in one store, and its place among the instances that may live.
@@ -177,7 +178,7 @@ impl Instances {
     /// engine has no slot, [`InvokeError::Instantiate`] when the component's start fails.
     pub async fn take(&self, work: Work) -> Result<Instance, InvokeError> {
         let place = self.enter().await?;
-        match self.take_idle(work) {
+        match self.take_idle(&work) {
             Some(idle) => Ok(idle.wake(place)),
             None => self.make(work, place).await,
         }
@@ -256,7 +257,7 @@ impl Instances {
         }
     }
 
-    fn take_idle(&self, work: Work) -> Option<Idle> {
+    fn take_idle(&self, work: &Work) -> Option<Idle> {
         if self.reuse_max <= 1 {
             return None;
         }
@@ -265,7 +266,7 @@ impl Instances {
             .lock()
             .expect("no holder of this lock panics")
             .pop()?;
-        idle.store.data_mut().turn_to(work);
+        idle.store.data_mut().turn_to(work.clone());
         self.arm(&mut idle.store);
         Some(idle)
     }
@@ -277,7 +278,7 @@ impl Instances {
             return;
         }
         // Whatever it held of other components is released now, not when it is next used.
-        let work = instance.store.data().work;
+        let work = instance.store.data().work.clone();
         instance.store.data_mut().turn_to(work);
         let Instance {
             store,

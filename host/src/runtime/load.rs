@@ -20,7 +20,8 @@ use super::linker::{self, Calls, Exports, ImportProblem};
 use super::messages::Handler as MessageHandler;
 use super::migration::Migration;
 use super::shape::shape;
-use super::state::{Context, InstanceState, Work};
+use super::state::{Context, InstanceState};
+use super::work::Work;
 use crate::manifest::model as manifest;
 use crate::name::{ComponentName, Digest};
 

@@ -7,8 +7,8 @@ use super::bindings::messaging::MessagesIndices;
 use super::bindings::messaging::wasmcloud::messaging::types::BrokerMessage;
 use super::error::InvokeError;
 use super::instance::{Instance, Instances};
-use super::state::Work;
-use crate::capability::streams::Message;
+use super::work::Work;
+use crate::capability::streams::Delivery;
 
 /// Handles messages with a revision of a component.
 pub struct Handler {
@@ -22,21 +22,21 @@ impl Handler {
         Self { instances, indices }
     }
 
-    /// Has the component handle `message` within `deadline`. Cancelling ends the work.
+    /// Has the component handle the delivery's message within `deadline`. Cancelling ends the work.
     ///
     /// # Errors
     ///
     /// [`InvokeError::GuestError`] with the handler's own words, or why it could not finish.
     pub async fn handle(
         &self,
-        message: &Message,
+        delivery: &Arc<Delivery>,
         work: Work,
         deadline: Duration,
     ) -> Result<(), InvokeError> {
         let over = self.instances.context().over.of(work.kind);
         tokio::select! {
             biased;
-            handled = self.handle_in_time(message, work, deadline) => handled,
+            handled = self.handle_in_time(delivery, work, deadline) => handled,
             () = over.cancelled() => Err(InvokeError::Retired {
                 component: self.instances.context().component.clone(),
             }),
@@ -45,13 +45,13 @@ impl Handler {
 
     async fn handle_in_time(
         &self,
-        message: &Message,
+        delivery: &Arc<Delivery>,
         work: Work,
         deadline: Duration,
     ) -> Result<(), InvokeError> {
         // Waiting for an instance is not the handler's time.
         let instance = self.instances.take(work).await?;
-        match tokio::time::timeout(deadline, self.call(instance, message)).await {
+        match tokio::time::timeout(deadline, self.call(instance, delivery)).await {
             Ok(called) => called,
             Err(_) => {
                 let component = self.instances.context().component.clone();
@@ -63,7 +63,11 @@ impl Handler {
         }
     }
 
-    async fn call(&self, mut instance: Instance, message: &Message) -> Result<(), InvokeError> {
+    async fn call(
+        &self,
+        mut instance: Instance,
+        delivery: &Arc<Delivery>,
+    ) -> Result<(), InvokeError> {
         let component = || self.instances.context().component.clone();
         let store = &mut instance.store;
         let messages = self
@@ -73,6 +77,9 @@ impl Handler {
                 component: component(),
                 source,
             })?;
+        // Until the instance turns to other work, its configuration answers for this message, too.
+        store.data_mut().delivery = Some(delivery.clone());
+        let message = &delivery.message;
         let message = BrokerMessage {
             subject: message.subject.to_string(),
             body: message.body.to_vec(),

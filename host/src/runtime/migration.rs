@@ -10,7 +10,7 @@ use super::bindings::lifecycle::MigratingIndices;
 use super::bindings::lifecycle::exports::wharf::lifecycle::migration::Revision;
 use super::error::InvokeError;
 use super::instance::{Instance, Instances};
-use super::state::Work;
+use super::work::Work;
 use crate::name::{Digest, RevisionId};
 
 /// How long a hook may take. Rollouts of the component wait for it, and the earlier revision serves

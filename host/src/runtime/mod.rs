@@ -32,7 +32,9 @@ mod shape;
 mod state;
 mod stats;
 mod tasks;
+mod trace;
 mod views;
+mod work;
 
 pub use background::Background;
 pub use check::{check_artifact, check_imports};
@@ -48,8 +50,10 @@ pub use messages::Handler as MessageHandler;
 pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, whole_wit, wit};
-pub use state::{Backends, CALL_DEPTH_MAX, Context, Over, Work, WorkKind};
+pub use state::{Backends, Context, Over};
 pub use stats::{Sample, Stats};
+pub use trace::{SpanId, Trace, TraceId};
+pub use work::{CALL_DEPTH_MAX, Work, WorkKind, WorkName};
 
 /// The bodies that pass between components, and why one breaks off.
 pub mod wasi_body {

@@ -14,7 +14,9 @@ use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::error::InvokeError;
-use super::state::{Context, Work};
+use super::state::Context;
+use super::trace::{self, Trace};
+use super::work::Work;
 use crate::manifest::model::{HostPattern, OutboundHost, Scheme};
 use crate::name::ComponentName;
 
@@ -68,19 +70,25 @@ impl WasiHttpHooks for Outbound {
 
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         match destination(request.uri(), &self.context.grants.outbound_http) {
-            Destination::Network => Box::new(async move {
-                let (response, io) =
-                    wasmtime_wasi_http::default_send_request(request, options).await?;
-                Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
-            }),
+            Destination::Network => {
+                // What the guest says itself of its trace is its own affair.
+                if let (Some(trace), false) = (&self.work.trace, trace::is_set(request.headers())) {
+                    trace.next().write(request.headers_mut());
+                }
+                Box::new(async move {
+                    let (response, io) =
+                        wasmtime_wasi_http::default_send_request(request, options).await?;
+                    Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
+                })
+            }
             Destination::Component(component) => Box::new(to_component(
                 self.context.clone(),
-                self.work,
+                self.work.next(),
                 component,
                 request,
                 options.unwrap_or_default(),
@@ -90,6 +98,7 @@ impl WasiHttpHooks for Outbound {
                     component = %self.context.component,
                     revision = %self.context.revision,
                     request_id = self.work.id,
+                    trace_id = self.work.trace_id(),
                     "outbound request denied: to allow it, add {grant:?} to outbound_http in [component.{}.grants]",
                     self.context.component,
                 );
@@ -101,7 +110,7 @@ impl WasiHttpHooks for Outbound {
 
 async fn to_component(
     context: Arc<Context>,
-    work: Work,
+    mut work: Work,
     component: ComponentName,
     request: Request<WasiBody>,
     options: RequestOptions,
@@ -112,10 +121,11 @@ async fn to_component(
         .get()
         .and_then(std::sync::Weak::upgrade);
     let peers = peers.ok_or(Error::DestinationUnavailable)?;
-    let work = Work {
-        depth: work.depth + 1,
-        ..work
-    };
+    // The guest may have said itself which trace the request belongs to.
+    if let Some(trace) = Trace::continued(request.headers()) {
+        work.trace = Some(trace);
+    }
+    let (request_id, trace_id) = (work.id, work.trace_id());
     // There is nothing to connect to, so a time for connecting is always kept.
     let asked = peers.http(&component, request, work);
     let answered = match options.first_byte_timeout {
@@ -128,7 +138,8 @@ async fn to_component(
         tracing::warn!(
             component = %context.component,
             callee = %component,
-            request_id = work.id,
+            request_id,
+            trace_id,
             error = %error,
             "request between components failed"
         );

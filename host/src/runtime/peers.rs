@@ -8,7 +8,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::error::InvokeError;
 use super::instance::Instances;
-use super::state::Work;
+use super::work::Work;
 use crate::name::ComponentName;
 
 /// A revision of another component, leased for typed calls.
@@ -32,5 +32,5 @@ pub trait Peers: Send + Sync {
     ) -> Result<Response<WasiBody>, InvokeError>;
 
     /// The component's revision for this work, leased.
-    fn callee(&self, component: &ComponentName, work: Work) -> Result<Callee, InvokeError>;
+    fn callee(&self, component: &ComponentName, work: &Work) -> Result<Callee, InvokeError>;
 }

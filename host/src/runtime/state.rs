@@ -15,9 +15,10 @@ use super::outbound::Outbound;
 use super::peers::Peers;
 use super::stats::Stats;
 use super::tasks::{SharedCallees, Tasks};
+use super::work::{Work, WorkKind, WorkName};
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
-use crate::capability::streams::Streams;
+use crate::capability::streams::{Delivery, Streams};
 use crate::manifest::model::{Grants, Limits, Reuse};
 use crate::name::{ComponentName, Digest, RevisionId};
 use crate::telemetry::ComponentMetrics;
@@ -87,32 +88,6 @@ impl Over {
     }
 }
 
-/// What an instance works for right now.
-#[derive(Debug, Clone, Copy)]
-pub struct Work {
-    /// Names the request or delivery in the logs.
-    pub id: u64,
-    /// How many calls between components lie between it and the outside world.
-    pub depth: u8,
-    /// What brought it in.
-    pub kind: WorkKind,
-    /// The revision that its sender asked for, which serves wherever its component is called.
-    pub pin: Option<RevisionId>,
-}
-
-/// What brings work in. Requests and deliveries are drained under limits of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WorkKind {
-    /// An HTTP request, and the calls that it leads to.
-    Request,
-    /// A delivery of a message, and the calls that it leads to.
-    Delivery,
-}
-
-/// How deep calls between components may go. Applications have two or three layers; a circle would
-/// otherwise eat every instance of the pool.
-pub const CALL_DEPTH_MAX: u8 = 8;
-
 /// Resources that one instance may hold at once: each may keep header fields, 64 KiB by default, in
 /// the host's memory. A request needs about ten.
 const RESOURCES_MAX: usize = 1000;
@@ -121,6 +96,8 @@ const RESOURCES_MAX: usize = 1000;
 pub struct InstanceState {
     pub(super) context: Arc<Context>,
     pub(super) work: Work,
+    /// The message that it handles, while it handles one.
+    pub(super) delivery: Option<Arc<Delivery>>,
     /// Made when the guest first asks for it: it costs as much as the rest of an instance that needs
     /// no more than HTTP and its own memory.
     wasi: Option<Box<WasiCtx>>,
@@ -132,8 +109,8 @@ pub struct InstanceState {
     pub(super) tasks: Tasks,
     /// Made when the guest first writes to it.
     log: Option<GuestLog>,
-    /// Whose lines those are that name no request themselves; 0 for nobody's alone.
-    log_id: u64,
+    /// Whose lines those are that name no request themselves.
+    log_owner: WorkName,
     /// Only held: it counts the instance for as long as it lives.
     _alive: Alive,
 }
@@ -149,13 +126,14 @@ impl InstanceState {
         Self {
             wasi: None,
             http,
-            outbound: Outbound::new(context.clone(), work),
+            outbound: Outbound::new(context.clone(), work.clone()),
+            delivery: None,
             table,
             limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
             callees: Callees::default(),
             tasks: Tasks::default(),
             log: None,
-            log_id: work.id,
+            log_owner: work.name(),
             _alive: Alive(context.clone()),
             work,
             context,
@@ -164,14 +142,16 @@ impl InstanceState {
 
     /// Notes that the instance now also works for `work`.
     pub fn set_work(&mut self, work: Work) {
+        self.outbound.turn_to(work.clone());
         self.work = work;
-        self.outbound.turn_to(work);
     }
 
-    /// Turns to another piece of work: what the last one held of other components is given back.
+    /// Turns to another piece of work: what the last one held of other components is given back, and
+    /// of its message nothing is known any more.
     pub fn turn_to(&mut self, work: Work) {
+        self.turn_log_to(work.name());
         self.set_work(work);
-        self.turn_log_to(work.id);
+        self.delivery = None;
         self.callees.clear();
     }
 
@@ -183,21 +163,25 @@ impl InstanceState {
         callees: &SharedCallees,
         others: bool,
     ) {
-        self.set_work(work);
-        self.turn_log_to(if others { 0 } else { work.id });
+        self.turn_log_to(if others {
+            WorkName::NOBODY
+        } else {
+            work.name()
+        });
+        self.set_work(work.clone());
         self.tasks.begin(id, work, callees);
     }
 
     /// Where its lines go.
     pub(super) fn guest_log(&mut self) -> &GuestLog {
         self.log
-            .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_id))
+            .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_owner))
     }
 
-    fn turn_log_to(&mut self, id: u64) {
-        self.log_id = id;
+    fn turn_log_to(&mut self, owner: WorkName) {
+        self.log_owner = owner;
         if let Some(log) = &self.log {
-            log.turn_to(id);
+            log.turn_to(owner);
         }
     }
 }
@@ -230,7 +214,7 @@ impl WasiView for InstanceState {
         let ctx = self.wasi.get_or_insert_with(|| {
             let log = self
                 .log
-                .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_id));
+                .get_or_insert_with(|| GuestLog::new(self.context.clone(), self.log_owner));
             Box::new(wasi(&self.context, log))
         });
         WasiCtxView {

@@ -21,8 +21,11 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use wasmtime_wasi_http::{WasiHttp, WasiHttpView};
 
 use super::bindings::logging::wasi::logging::logging::{Host as _, Level};
+use super::bindings::messaging::wasmcloud::messaging::consumer::Host as _;
+use super::bindings::messaging::wasmcloud::messaging::types::BrokerMessage;
 use super::calls::Callees;
-use super::state::{InstanceState, Work};
+use super::state::InstanceState;
+use super::work::Work;
 
 /// The callees of a request, for as long as it is answered.
 pub type SharedCallees = Arc<Mutex<Callees>>;
@@ -73,7 +76,7 @@ pub fn turn_to_caller(store: &mut StoreContextMut<'_, InstanceState>) -> wasmtim
     let root = store.async_call_stack()?.last();
     let state = store.data_mut();
     if let Some(task) = root.and_then(|root| state.tasks.by_id.get(&root)) {
-        let work = task.work;
+        let work = task.work.clone();
         state.tasks.current = task.callees.clone();
         state.set_work(work);
     }
@@ -118,6 +121,14 @@ pub fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()>
                 store.data_mut().log(level, context, message)
             },
         )?;
+    linker
+        .instance("wasmcloud:messaging/consumer@0.2.0")?
+        .func_wrap_async("publish", |mut store, (message,): (BrokerMessage,)| {
+            Box::new(async move {
+                turn_to_caller(&mut store)?;
+                Ok((store.data_mut().publish(message).await?,))
+            })
+        })?;
     linker.allow_shadowing(false);
     Ok(())
 }

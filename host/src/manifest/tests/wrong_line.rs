@@ -121,6 +121,16 @@ fn a_wrong_line_is_reported_with_what_would_be_right() {
             "use letters",
         ),
         (
+            "component.a.environment = { \"wharf.message.id\" = \"1\" }",
+            "\"wharf.message.id\" is one of the host's own keys",
+            "does not begin with \"wharf.\", such as \"message.id\"",
+        ),
+        (
+            "component.a.secrets = { \"wharf.\" = { name = \"b\" } }",
+            "\"wharf.\" is one of the host's own keys",
+            "does not begin with",
+        ),
+        (
             "component.a.environment = { A = 1 }",
             "environment.A: must be a string",
             "in quotes",

@@ -21,8 +21,9 @@ use super::worker::{Accepted, NoPlace, RequestData, Workers};
 use super::{Exchange, GuestBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::Instances;
-use crate::runtime::state::{Context, Work};
+use crate::runtime::state::Context;
 use crate::runtime::tasks::SharedCallees;
+use crate::runtime::work::Work;
 
 /// How long a request that found no room waits, at most, before it looks again.
 const ROOM_RETRY: Duration = Duration::from_millis(25);
@@ -70,9 +71,10 @@ impl Handler {
         let deadline = context.limits.deadline;
         let head = request.method() == Method::HEAD;
         let exchange = Exchange::new();
-        let request = limited(&context, request, &exchange)?.map(BodyExt::boxed_unsync);
+        let request = limited(&context, request, &work, &exchange)?.map(BodyExt::boxed_unsync);
         // Until the response has come, whoever drops this future has the work cancelled.
         let waiter = Waiter::new(&exchange);
+        let over = context.over.of(work.kind);
         let responded = async {
             let accepted = Arc::new(Accepted {
                 _place: self.enter(&context).await?,
@@ -88,7 +90,6 @@ impl Handler {
             let response = response.map_err(|error| failure(&context, &exchange, error))?;
             Ok::<_, InvokeError>((response, accepted))
         };
-        let over = context.over.of(work.kind);
         let component = || context.component.clone();
         let retired = || InvokeError::Retired {
             component: component(),

@@ -23,7 +23,8 @@ use http_body::Body;
 pub use body::{Exchange, GuestBody, LimitedBody};
 
 use super::error::InvokeError;
-use super::state::{Context, Work};
+use super::state::Context;
+use super::work::Work;
 
 /// What a component exports for HTTP, ready to be called.
 pub enum HttpExport {
@@ -61,10 +62,12 @@ impl HttpExport {
     }
 }
 
-/// Checks what can be checked before the component sees the request, and bounds its body.
+/// Checks what can be checked before the component sees the request, bounds its body, and writes its
+/// place in the trace into its headers, where the limit on them does not count it.
 fn limited<B>(
     context: &Context,
-    request: Request<B>,
+    mut request: Request<B>,
+    work: &Work,
     exchange: &Arc<Exchange>,
 ) -> Result<Request<LimitedBody<B>>, InvokeError>
 where
@@ -86,6 +89,9 @@ where
         return Err(InvokeError::BadRequest {
             reason: "it names no host".to_owned(),
         });
+    }
+    if let Some(trace) = &work.trace {
+        trace.write(request.headers_mut());
     }
     Ok(request.map(|body| LimitedBody::new(body, limits.request_body_bytes_max, exchange.clone())))
 }

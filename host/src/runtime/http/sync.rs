@@ -18,7 +18,7 @@ use super::body::{AbortOnDrop, Tie};
 use super::{Exchange, GuestBody, LimitedBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instance, Instances};
-use crate::runtime::state::Work;
+use crate::runtime::work::Work;
 
 /// Serves HTTP with a revision of a 0.2 component.
 pub struct Handler {
@@ -76,7 +76,7 @@ impl Handler {
         let context = self.instances.context();
         let head = request.method() == Method::HEAD;
         let exchange = Exchange::new();
-        let request = limited(context, request, &exchange)?;
+        let request = limited(context, request, &work, &exchange)?;
         let (sender, response) = oneshot::channel();
         let job = Job {
             instances: self.instances.clone(),
@@ -205,7 +205,7 @@ impl Job {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
-        let mut instance = match self.instances.take(self.work).await {
+        let mut instance = match self.instances.take(self.work.clone()).await {
             Ok(instance) => instance,
             Err(error) => {
                 self.answer.give(Err(error));
@@ -226,6 +226,7 @@ impl Job {
                     component = %context.component,
                     revision = %context.revision,
                     request_id = self.work.id,
+                    trace_id = self.work.trace_id(),
                     "response made no progress within its idle limit and was cut off"
                 );
                 return;
@@ -331,6 +332,7 @@ impl Job {
             component = %context.component,
             revision = %context.revision,
             request_id = self.work.id,
+            trace_id = self.work.trace_id(),
             error = %error,
             source,
             "component failed after its response had begun"

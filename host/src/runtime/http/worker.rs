@@ -26,8 +26,9 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use super::Exchange;
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instances, Place};
-use crate::runtime::state::{Context, InstanceState, Work, WorkKind};
+use crate::runtime::state::{Context, InstanceState};
 use crate::runtime::tasks::SharedCallees;
+use crate::runtime::work::{Work, WorkKind};
 
 /// How much longer than its deadline a stuck instance is kept, so that the deadline of its last
 /// request, which is checked in the instance's own loop, is the one that is met first.
@@ -143,6 +144,7 @@ impl HandlerState for Workers {
             depth: 0,
             kind: WorkKind::Request,
             pin: None,
+            trace: None,
         };
         let deadline = context.limits.deadline;
         let made = tokio::time::timeout(deadline, self.instances.try_make(work)).await;

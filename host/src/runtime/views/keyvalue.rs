@@ -53,7 +53,7 @@ impl InstanceState {
             .map_err(|_| Refusal::NoSuchStore)?;
         let component = &self.context.component;
         if !self.context.grants.keyvalue.contains(&label) {
-            tracing::warn!(%component, request_id = self.work.id, "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
+            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
             return Err(Refusal::AccessDenied);
         }
         let store = match label.as_str() {

@@ -10,10 +10,12 @@ impl Host for InstanceState {
         }
         let component = &self.context.component;
         let revision = self.context.revision;
-        let request_id = self.work.id;
+        let name = self.work.name();
+        let (request_id, trace_id) = (name.request_id(), name.trace_id());
+        let span_id = name.span_id();
         macro_rules! line {
             ($level:ident) => {
-                tracing::$level!(target: "wharf::guest", %component, %revision, request_id, context, line = message, "guest logged")
+                tracing::$level!(target: "wharf::guest", %component, %revision, request_id, trace_id, span_id, context, line = message, "guest logged")
             };
         }
         match level {

@@ -1,6 +1,6 @@
 //! `wasmcloud:messaging/consumer`: publishing, durable when the call returns.
 
-use crate::capability::streams::Message;
+use crate::capability::streams::{MESSAGE_BYTES_MAX, Message};
 use crate::name::Subject;
 use crate::runtime::bindings::messaging::wasmcloud::messaging::consumer::Host;
 use crate::runtime::bindings::messaging::wasmcloud::messaging::types::{self, BrokerMessage};
@@ -32,15 +32,22 @@ impl Host for InstanceState {
                 "component {component} may not publish to {subject}: add \"{subject}\" to publish in \
                  [component.{component}.grants]"
             );
-            tracing::warn!(%component, request_id = self.work.id, "{text}");
+            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "{text}");
             return Ok(Err(text));
         }
-        let message = Message {
+        let mut message = Message {
             subject,
             body: message.body.into(),
             reply_to: message.reply_to,
             headers: Vec::new(),
         };
+        if let Some(trace) = &self.work.trace {
+            message.headers = trace.next().message_headers();
+            // The guest knows nothing of them, so a message that fits without them is not refused.
+            if message.bytes() > MESSAGE_BYTES_MAX {
+                message.headers.clear();
+            }
+        }
         match self.context.backends.streams.publish(message).await {
             Ok(_) => Ok(Ok(())),
             Err(error) => Ok(Err(error.to_string())),

@@ -29,7 +29,7 @@ use crate::config::model::HttpListener;
 use crate::dispatch::Dispatch;
 use crate::name::RevisionId;
 use crate::routing::{Outcome, Router};
-use crate::runtime::{InvokeError, WorkKind};
+use crate::runtime::{InvokeError, Trace};
 use respond::{Form, ResponseBody, failed, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
@@ -179,7 +179,9 @@ impl Server {
             Ok(pin) => pin,
             Err(error) => return failed(form, &error),
         };
-        let work = self.dispatch.work(WorkKind::Request, pin);
+        let work = self
+            .dispatch
+            .request(pin, Trace::of_request(request.headers()));
         match self.dispatch.http(&component, request, work).await {
             Ok(response) => response.map(ResponseBody::Guest),
             Err(error) => failed(form, &error),

@@ -5,22 +5,28 @@
 //!             \- lease extended while the instance works -/
 //! ```
 //!
-//! A subscription never holds more leases than it has concurrency for. On shutdown it claims nothing
-//! more and finishes what it holds; what does not finish in time goes back to its stream without
-//! counting as an attempt.
+//! A subscription never holds more leases than it has places, and all together have no more places than
+//! there are instances ([`places`]). What the host could not have handled after all, since requests
+//! have the instances, goes back at once for another host, and nothing is claimed for a pause. On
+//! shutdown it claims nothing more and finishes what it holds; what does not finish in time goes back
+//! to its stream without counting as an attempt.
+
+mod places;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::capability::streams::{Delivery, Group, StreamError, Streams};
 use crate::dispatch::{Dispatch, Settlement};
 use crate::manifest::model::Subscription;
 use crate::telemetry::{SubscriptionMetrics, in_words};
+pub use places::{AllTurns, Places, Turns};
 
 /// First pause after the backend failed, so that a broken one is not asked in a loop, and the longest:
 /// one that is there again is found within two seconds.
@@ -29,6 +35,10 @@ const BACKEND_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Durati
 /// Extensions within one lease: two may fail before it is lost.
 const EXTENSIONS_PER_LEASE: u32 = 3;
 
+/// How long a subscription whose turn it is waits for the message that it gave back, at most: it is due
+/// at once, unless another host took it.
+const TURN_WAIT: Duration = Duration::from_millis(250);
+
 /// One subscription at work.
 pub struct Consumer {
     subscription: Subscription,
@@ -36,8 +46,19 @@ pub struct Consumer {
     streams: Arc<dyn Streams>,
     dispatch: Arc<Dispatch>,
     metrics: SubscriptionMetrics,
+    places: watch::Sender<Places>,
     /// The backend knows the group.
     declared: AtomicBool,
+}
+
+/// What a subscription does next.
+enum Next {
+    /// Work on these, in turn with the component's other subscriptions or not.
+    Claimed(Vec<Delivery>, Option<Turns>),
+    /// Claim nothing for so long.
+    Pause(Duration),
+    /// The backend could not be asked.
+    Failed(StreamError),
 }
 
 /// How a consumer is told to end.
@@ -50,12 +71,13 @@ pub struct Stop {
 }
 
 impl Consumer {
-    /// A consumer of the subscription.
+    /// A consumer of the subscription that may hold as many deliveries as `places` says.
     pub fn new(
         subscription: Subscription,
         streams: Arc<dyn Streams>,
         dispatch: Arc<Dispatch>,
         metrics: SubscriptionMetrics,
+        places: Places,
     ) -> Arc<Self> {
         let group = Group {
             subject: subscription.subject.clone(),
@@ -67,12 +89,12 @@ impl Consumer {
             streams,
             dispatch,
             metrics,
+            places: watch::Sender::new(places),
             declared: AtomicBool::new(false),
         })
     }
 
-    /// Makes the group known to the backend, so that it owns what is published from here on. Where
-    /// this fails, [`run`](Self::run) does it once the backend lets it.
+    /// Makes the group known to the backend, so that it owns what is published from here on.
     ///
     /// # Errors
     ///
@@ -85,106 +107,171 @@ impl Consumer {
         Ok(())
     }
 
+    /// Lets it hold as many deliveries as `places` says.
+    pub fn give(&self, places: Places) {
+        self.places.send_if_modified(|held| match *held == places {
+            true => false,
+            false => {
+                *held = places;
+                true
+            }
+        });
+    }
+
     /// Works until it is stopped and has settled all that it holds.
     pub async fn run(self: Arc<Self>, stop: Stop) {
-        let places = Arc::new(Semaphore::new(self.subscription.concurrency));
         let mut working = JoinSet::new();
+        let mut resume = Instant::now();
         let mut failing = Failing::default();
-        loop {
-            let claimed = tokio::select! {
-                biased;
-                () = stop.claiming.cancelled() => break,
-                // Reaping as they end keeps the set no larger than the concurrency.
-                Some(_) = working.join_next() => continue,
-                claimed = self.claim(&places) => claimed,
-            };
-            match claimed {
-                Ok(deliveries) => {
+        while let Some(next) = self.next(&mut working, resume, &stop).await {
+            match next {
+                Next::Claimed(deliveries, turns) => {
                     failing.ended(&self.group);
-                    for (delivery, place) in deliveries {
-                        let consumer = self.clone();
-                        let give_back = stop.working.clone();
+                    for delivery in deliveries {
+                        let (consumer, stop) = (self.clone(), stop.clone());
+                        let turns = turns.clone();
                         working.spawn(async move {
-                            consumer.work(delivery, give_back).await;
-                            drop(place);
+                            match turns {
+                                Some(turns) => consumer.work_in_turn(delivery, turns, stop).await,
+                                None => consumer.work(delivery, &stop).await,
+                            }
                         });
                     }
                 }
-                Err(error) => {
-                    let pause = failing.pause(&self.group, &error);
-                    tokio::select! {
-                        () = stop.claiming.cancelled() => break,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                }
+                Next::Pause(pause) => resume = resume.max(Instant::now() + pause),
+                Next::Failed(error) => resume = Instant::now() + failing.pause(&self.group, &error),
             }
         }
         while working.join_next().await.is_some() {}
     }
 
-    /// Claims as many deliveries as there are free places. Cancelling claims nothing.
-    async fn claim(
+    /// What is to be done next: deliveries that were claimed, as many as there are free places, or a
+    /// pause before the next claim. `None` once it is told to claim nothing more.
+    async fn next(
         &self,
-        places: &Arc<Semaphore>,
-    ) -> Result<Vec<(Delivery, OwnedSemaphorePermit)>, StreamError> {
-        let first = places
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let mut free = vec![first];
-        while let Ok(place) = places.clone().try_acquire_owned() {
-            free.push(place);
+        working: &mut JoinSet<Option<Duration>>,
+        resume: Instant,
+        stop: &Stop,
+    ) -> Option<Next> {
+        let mut changes = self.places.subscribe();
+        loop {
+            let places = changes.borrow_and_update().clone();
+            let free = places.own.saturating_sub(working.len());
+            let claim = async {
+                if free == 0 {
+                    return std::future::pending().await;
+                }
+                tokio::time::sleep_until(resume).await;
+                self.claim(free).await
+            };
+            tokio::pin!(claim);
+            // A claim that waits goes on while others end: it is cancelled only where it has to change.
+            loop {
+                let ended = tokio::select! {
+                    biased;
+                    () = stop.claiming.cancelled() => return None,
+                    Ok(()) = changes.changed() => break,
+                    Some(ended) = working.join_next() => ended,
+                    claimed = &mut claim => return Some(match claimed {
+                        Ok(deliveries) => Next::Claimed(deliveries, places.turns),
+                        Err(error) => Next::Failed(error),
+                    }),
+                };
+                match ended {
+                    Ok(Some(pause)) => return Some(Next::Pause(pause)),
+                    Ok(None) | Err(_) if free == 0 => break,
+                    Ok(None) | Err(_) => {}
+                }
+            }
         }
+    }
+
+    /// Claims at most `max` deliveries, for a group that is made known where the backend does not know it.
+    async fn claim(&self, max: usize) -> Result<Vec<Delivery>, StreamError> {
         if !self.declared.load(Ordering::Relaxed) {
             self.declare().await?;
         }
-        let claimed = self.streams.claim(&self.group, free.len()).await;
+        let claimed = self.streams.claim(&self.group, max).await;
         if let Err(StreamError::UnknownGroup { .. }) = &claimed {
             // Somebody forgot it, or the backend lost it: this subscription still wants it.
             self.declared.store(false, Ordering::Relaxed);
         }
-        Ok(claimed?.into_iter().zip(free).collect())
+        claimed
     }
 
-    async fn work(&self, delivery: Delivery, give_back: CancellationToken) {
+    /// Works on a delivery as soon as there is an instance for it. Until then the message is given back:
+    /// another host may have one.
+    async fn work_in_turn(&self, delivery: Delivery, turns: Turns, stop: Stop) -> Option<Duration> {
+        if let Ok(_turn) = turns.permits.clone().try_acquire_owned() {
+            return self.work(delivery, &stop).await;
+        }
+        self.settled(&delivery, self.streams.release(&delivery).await);
+        let claim = async {
+            let turn = turns.permits.acquire_owned().await;
+            let claimed = self.claim(1);
+            (turn, tokio::time::timeout(TURN_WAIT, claimed).await)
+        };
+        let (turn, claimed) = tokio::select! {
+            biased;
+            () = stop.claiming.cancelled() => return None,
+            claimed = claim => claimed,
+        };
+        let delivery = match claimed {
+            Ok(Ok(mut claimed)) => claimed.pop()?,
+            Ok(Err(error)) => {
+                tracing::debug!(group = %self.group, %error, "stream cannot be read");
+                return Some(BACKEND_PAUSES.0);
+            }
+            // Somebody else took it.
+            Err(_) => return None,
+        };
+        let pause = self.work(delivery, &stop).await;
+        drop(turn);
+        pause
+    }
+
+    /// Has the delivery handled and settles it. Answers how long nothing more should be claimed, where
+    /// the host could not have it handled.
+    async fn work(&self, delivery: Delivery, stop: &Stop) -> Option<Duration> {
         self.metrics.deliveries.inc();
+        let work = self.dispatch.delivery(&delivery);
+        let (trace_id, request_id) = (work.trace_id(), work.id);
         let settlement = tokio::select! {
             biased;
-            () = give_back.cancelled() => None,
+            () = stop.working.cancelled() => None,
             lost = self.extend_until_lost(&delivery) => {
-                tracing::warn!(group = %self.group, entry_id = %delivery.entry, error = %lost, "delivery given up: its lease is lost");
-                return;
+                tracing::warn!(group = %self.group, entry_id = %delivery.entry, request_id, trace_id, error = %lost, "delivery given up: its lease is lost");
+                return None;
             }
-            settlement = self.deliver(&delivery) => Some(settlement),
+            settlement = self.dispatch.deliver(&self.subscription, &delivery, &work) => Some(settlement),
         };
-        let settled = match &settlement {
-            None | Some(Settlement::Defer { .. }) => self.streams.release(&delivery).await,
+        let mut pause = None;
+        let settled = match settlement {
+            None => self.streams.release(&delivery).await,
+            Some(Settlement::Defer { after }) => {
+                pause = Some(after);
+                self.streams.release(&delivery).await
+            }
             Some(Settlement::Acknowledge) => self.streams.acknowledge(&delivery).await,
             Some(Settlement::Retry { after, reason }) => {
                 self.metrics.retries.inc();
-                self.streams.retry(&delivery, *after, reason).await
+                self.streams.retry(&delivery, after, &reason).await
             }
             Some(Settlement::DeadLetter { reason }) => {
                 self.metrics.dead.inc();
-                tracing::error!(group = %self.group, entry_id = %delivery.entry, attempt = delivery.attempt, reason, "message moved to the dead letters");
-                self.streams.dead_letter(&delivery, reason).await
+                tracing::error!(group = %self.group, entry_id = %delivery.entry, request_id, trace_id, attempt = delivery.attempt, reason, "message moved to the dead letters");
+                self.streams.dead_letter(&delivery, &reason).await
             }
         };
+        self.settled(&delivery, settled);
+        pause
+    }
+
+    fn settled(&self, delivery: &Delivery, settled: Result<(), StreamError>) {
         if let Err(error) = settled {
             // The lease runs out, and the message is delivered again: at least once holds.
             tracing::warn!(group = %self.group, entry_id = %delivery.entry, error = %error, "delivery could not be settled");
         }
-    }
-
-    /// Has the delivery handled. One that is put off is held for its pause: what is given back without
-    /// counting is due at once.
-    async fn deliver(&self, delivery: &Delivery) -> Settlement {
-        let settlement = self.dispatch.deliver(&self.subscription, delivery).await;
-        if let Settlement::Defer { after } = settlement {
-            tokio::time::sleep(after).await;
-        }
-        settlement
     }
 
     /// Extends the lease for as long as it is polled; ends only when it cannot.

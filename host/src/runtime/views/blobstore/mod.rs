@@ -65,7 +65,7 @@ impl InstanceState {
                 "container {container:?} is not granted: to allow it, add \"{container}\" to blobstore \
                  in [component.{component}.grants]"
             );
-            tracing::warn!(%component, request_id = self.work.id, "{text}");
+            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "{text}");
             text
         })
     }
