@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::observation;
+use crate::admin::streams::Subscribed;
 use crate::capability::streams::{StreamError, Streams};
 use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Subscription};
@@ -21,6 +23,8 @@ pub(super) struct Bindings {
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
     bound: Mutex<Vec<Bound>>,
+    /// The same, for operators.
+    subscribed: Mutex<Subscribed>,
     /// Set once subscriptions work.
     stop: Mutex<Option<Stop>>,
     tasks: TaskTracker,
@@ -49,6 +53,7 @@ impl Bindings {
             dispatch,
             metrics,
             bound: Mutex::default(),
+            subscribed: Mutex::default(),
             stop: Mutex::default(),
             tasks: TaskTracker::new(),
         })
@@ -82,6 +87,13 @@ impl Bindings {
             gone.ended.cancel();
         }
         *self.lock() = bound;
+        *self
+            .subscribed
+            .lock()
+            .expect("no holder of this lock panics") = Subscribed {
+            subscriptions: application.subscriptions.clone(),
+            limits: application.streams.clone(),
+        };
         self.server.route_by(Router::new(&application.routes));
         forget_strangers(application, &self.streams).await
     }
@@ -103,9 +115,14 @@ impl Bindings {
     /// Takes the figures that are asked for, not counted, from the backend.
     pub(super) async fn observe(&self) {
         let bound = self.lock().clone();
-        for bound in &bound {
-            bound.consumer.observe().await;
-        }
+        let consumers = bound.into_iter().map(|bound| bound.consumer).collect();
+        observation::observe(consumers, self.streams.clone(), &self.metrics).await;
+    }
+
+    /// What holds, as operators are told.
+    pub(super) fn subscribed(&self) -> Subscribed {
+        let subscribed = self.subscribed.lock();
+        subscribed.expect("no holder of this lock panics").clone()
     }
 
     async fn make(&self, subscription: &Subscription) -> Result<Bound, StreamError> {

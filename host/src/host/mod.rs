@@ -7,6 +7,7 @@
 //! ```
 
 mod bindings;
+mod observation;
 mod workers;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::streams::StreamsOperator;
 use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
 use crate::capability::blobs::{BlobError, Blobs};
@@ -148,7 +150,7 @@ impl Host {
             config.rollout.revision_header.clone(),
         );
         let streams = backends.streams.clone();
-        let bindings = Bindings::new(server.clone(), streams, dispatch, metrics.clone());
+        let bindings = Bindings::new(server.clone(), streams.clone(), dispatch, metrics.clone());
         let parts = Parts {
             registry: registry.clone(),
             maker: Maker {
@@ -169,6 +171,7 @@ impl Host {
             .map_err(StartError::Stream)?;
         let address = admin_listener.local_addr().map_err(StartError::State)?;
         let observed = bindings.clone();
+        let subscribed = bindings.clone();
         let admin = Admin::new(admin::Sources {
             metrics,
             fault: Box::new(move || store.failure().map(ToString::to_string)),
@@ -177,6 +180,7 @@ impl Host {
                 Box::pin(async move { observed.observe().await })
             }),
             rollouts: rollouts.clone(),
+            streams: StreamsOperator::new(streams, Box::new(move || subscribed.subscribed())),
             token: Token::open(&config.state_dir)?,
             address,
         });
