@@ -30,5 +30,6 @@ mod protocols;
 mod reproducible_builds;
 mod routes;
 mod shutdown;
+mod streams_operator;
 mod typed_calls;
 mod watch;
