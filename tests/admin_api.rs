@@ -74,7 +74,7 @@ async fn hello() -> Host {
 }
 
 /// Everything that the document says there is: method, path, and what it says of it.
-fn operations(document: &Value) -> Vec<(String, String, Value)> {
+pub fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
@@ -86,7 +86,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 
 /// Asserts that `reply` is one that the document has for this method and path; gives its status.
 #[track_caller]
-fn assert_documented(document: &Value, method: &str, path: &str, reply: &Reply) -> u16 {
+pub fn assert_documented(document: &Value, method: &str, path: &str, reply: &Reply) -> u16 {
     let what = format!("{method} {path} -> {}", reply.status);
     let operation = &document["paths"][path][method.to_ascii_lowercase()];
     assert!(operation.is_object(), "{what}: no such operation");
@@ -170,7 +170,9 @@ async fn nothing_below_v1_answers_without_the_token() {
     for (method, template) in paths {
         let path = template
             .replace("{component}", "hello")
-            .replace("{id}", "1");
+            .replace("{id}", "1")
+            .replace("{subject}", "work")
+            .replace("{group}", "hello");
         for authorization in [
             None,
             Some(format!("Bearer {wrong}")),
@@ -233,7 +235,9 @@ async fn what_is_not_documented_does_not_answer() {
     for (_, template, _) in &known {
         let path = template
             .replace("{component}", "hello")
-            .replace("{id}", "1");
+            .replace("{id}", "1")
+            .replace("{subject}", "work")
+            .replace("{group}", "hello");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             if known.iter().any(|(m, p, _)| m == method && p == template) {
                 continue;
@@ -385,9 +389,11 @@ async fn every_call_answers_as_its_description_says() {
     let reply = host.client().get("/env?name=A").await.expect(200);
     assert_eq!(reply.text(), "b");
 
+    // Those on streams are tried where there are some.
     let documented: BTreeSet<(String, String)> = operations(&document)
         .into_iter()
         .map(|(method, path, _)| (method, path))
+        .filter(|(_, path)| !path.starts_with("/v1/streams"))
         .collect();
     assert_eq!(called, documented);
 }
@@ -427,6 +433,7 @@ async fn a_body_past_its_limit_is_refused_before_it_is_taken() {
     // What says its length is refused with not one byte of it sent.
     for (path, bytes) in [
         ("/v1/application", (1u64 << 20) + 1),
+        ("/v1/streams/work/messages", (6 << 20) + (64 << 10) + 1),
         ("/v1/artifacts", (256 << 20) + 1),
     ] {
         let (_sender, body) = channel();

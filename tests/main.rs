@@ -33,6 +33,7 @@ mod protocols;
 mod reproducible_builds;
 mod routes;
 mod shutdown;
+mod streams_operator;
 mod trace_context;
 mod typed_calls;
 mod watch;

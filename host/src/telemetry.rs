@@ -94,6 +94,14 @@ struct SubscriptionLabel {
     component: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubjectLabel {
+    subject: String,
+}
+
+/// A figure that is asked for.
+pub type Count = Gauge<u64, AtomicU64>;
+
 /// All metrics of a host.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -105,8 +113,13 @@ pub struct Metrics {
     deliveries: Family<SubscriptionLabel, Counter>,
     retries: Family<SubscriptionLabel, Counter>,
     dead: Family<SubscriptionLabel, Counter>,
-    lag: Family<SubscriptionLabel, Gauge<u64, AtomicU64>>,
-    pending: Family<SubscriptionLabel, Gauge<u64, AtomicU64>>,
+    lag: Family<SubscriptionLabel, Count>,
+    pending: Family<SubscriptionLabel, Count>,
+    waiting: Family<SubscriptionLabel, Count>,
+    dead_now: Family<SubscriptionLabel, Count>,
+    oldest_age: Family<SubscriptionLabel, Gauge<f64, AtomicU64>>,
+    lengths: Family<SubjectLabel, Count>,
+    stale: Count,
 }
 
 /// One component's metrics.
@@ -130,9 +143,15 @@ pub struct SubscriptionMetrics {
     /// Messages given up.
     pub dead: Counter,
     /// Messages never delivered, when last asked.
-    pub lag: Gauge<u64, AtomicU64>,
+    pub lag: Count,
     /// Messages delivered and not settled, when last asked.
-    pub pending: Gauge<u64, AtomicU64>,
+    pub pending: Count,
+    /// Those of the pending ones that wait for another attempt, when last asked.
+    pub waiting: Count,
+    /// Dead letters, when last asked.
+    pub dead_now: Count,
+    /// Age of the oldest message that is not settled, in seconds, when last asked.
+    pub oldest_age: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -149,6 +168,11 @@ impl Default for Metrics {
             dead: Family::default(),
             lag: Family::default(),
             pending: Family::default(),
+            waiting: Family::default(),
+            dead_now: Family::default(),
+            oldest_age: Family::default(),
+            lengths: Family::default(),
+            stale: Count::default(),
         };
         metrics.register();
         metrics
@@ -188,6 +212,36 @@ impl Metrics {
             "pending",
             "Messages delivered, not settled",
             self.pending.clone(),
+        );
+        self.register_figures(&mut registry);
+    }
+
+    fn register_figures(&self, registry: &mut Registry) {
+        registry.register(
+            "waiting",
+            "Messages delivered, waiting for another attempt",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "dead_letters_held",
+            "Messages given up and kept, until a redrive",
+            self.dead_now.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_age",
+            "Since the oldest message that is not settled was published",
+            Unit::Seconds,
+            self.oldest_age.clone(),
+        );
+        registry.register(
+            "stream_length",
+            "Messages that a subject holds",
+            self.lengths.clone(),
+        );
+        registry.register(
+            "subscriptions_stale",
+            "Subscriptions whose figures are of before, because the streams did not answer",
+            self.stale.clone(),
         );
     }
 
@@ -229,6 +283,9 @@ impl Metrics {
             dead: self.dead.get_or_create(&label).clone(),
             lag: self.lag.get_or_create(&label).clone(),
             pending: self.pending.get_or_create(&label).clone(),
+            waiting: self.waiting.get_or_create(&label).clone(),
+            dead_now: self.dead_now.get_or_create(&label).clone(),
+            oldest_age: self.oldest_age.get_or_create(&label).clone(),
         }
     }
 
@@ -243,6 +300,19 @@ impl Metrics {
             up.clone(),
         );
         up
+    }
+
+    /// The number of messages that a subject holds, when last asked.
+    pub fn stream_length(&self, subject: &Subject) -> Count {
+        let label = SubjectLabel {
+            subject: subject.to_string(),
+        };
+        self.lengths.get_or_create(&label).clone()
+    }
+
+    /// Says how many subscriptions' figures could not be brought up to date.
+    pub fn stale_subscriptions(&self, count: usize) {
+        self.stale.set(count as u64);
     }
 
     /// Everything in the Prometheus text format.

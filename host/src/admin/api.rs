@@ -1,6 +1,7 @@
-//! The calls below `/v1`: read what is asked, ask the rollouts, write what they say.
+//! The calls below `/v1`: read what is asked, ask the rollouts or the streams, write what
+//! they say.
 //!
-//! It decides nothing about rollouts. What changes something is carried out to its end even if its
+//! It decides nothing about them. What changes something is carried out to its end even if its
 //! caller is gone before.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::answer::{self, Body};
 use super::operations::{self, Operation};
 use super::query::Query;
 use super::refusal::Refusal;
+use super::streams::{self, StreamsOperator};
 use super::{body, events, openapi};
 use crate::name::{ComponentName, Digest, RolloutId};
 use crate::rollout::model::{ApplyRequest, SwapRequest};
@@ -28,15 +30,21 @@ const UPLOADS_MAX: usize = 2;
 pub(super) struct Api {
     access: Access,
     rollouts: Arc<Rollouts>,
+    streams: Arc<StreamsOperator>,
     document: Bytes,
     uploads: Semaphore,
 }
 
 impl Api {
-    pub(super) fn new(access: Access, rollouts: Arc<Rollouts>) -> Self {
+    pub(super) fn new(
+        access: Access,
+        rollouts: Arc<Rollouts>,
+        streams: Arc<StreamsOperator>,
+    ) -> Self {
         Self {
             access,
             rollouts,
+            streams,
             document: openapi::document().to_string().into(),
             uploads: Semaphore::new(UPLOADS_MAX),
         }
@@ -63,19 +71,25 @@ impl Api {
     ) -> Result<Response<Body>, Refusal> {
         self.access.check(&request)?;
         let (head, body) = request.into_parts();
-        let (operation, parameter) = operations::find(&head.method, head.uri.path())?;
+        let (operation, parameters) = operations::find(&head.method, head.uri.path())?;
         let query = Query::read(head.uri.query(), operation.query())?;
         match operation {
             Operation::Components => Ok(answer::json(StatusCode::OK, &self.rollouts.status())),
             Operation::Revisions => {
-                let revisions = self.rollouts.revisions(&parameter.parse()?).await?;
+                let revisions = self
+                    .rollouts
+                    .revisions(&parameters.read("component")?)
+                    .await?;
                 Ok(answer::json(StatusCode::OK, &revisions))
             }
             Operation::StoreArtifact => self.store(&query, body).await,
-            Operation::Swap => self.swap(parameter.parse()?, body::json(body).await?).await,
+            Operation::Swap => {
+                let request = body::json(body, body::JSON_BYTES_MAX).await?;
+                self.swap(parameters.read("component")?, request).await
+            }
             Operation::RollBack => {
-                let component: ComponentName = parameter.parse()?;
-                let request = body::json(body).await?;
+                let component: ComponentName = parameters.read("component")?;
+                let request = body::json(body, body::JSON_BYTES_MAX).await?;
                 let rollouts = self.rollouts.clone();
                 let begun =
                     to_its_end(async move { rollouts.roll_back(&component, request).await });
@@ -88,20 +102,37 @@ impl Api {
                 Ok(answer::json(StatusCode::OK, &history.await?))
             }
             Operation::Rollout => {
-                let rollout = self.rollouts.rollout(parameter.parse()?).await?;
+                let rollout = self.rollouts.rollout(parameters.read("id")?).await?;
                 Ok(answer::json(StatusCode::OK, &rollout))
             }
             Operation::Events => {
-                let events = self.rollouts.events(parameter.parse()?).await?;
+                let events = self.rollouts.events(parameters.read("id")?).await?;
                 Ok(events::response(events, stop.clone()))
             }
             Operation::Cancel => {
-                let rollout: RolloutId = parameter.parse()?;
+                let rollout: RolloutId = parameters.read("id")?;
                 let rollouts = self.rollouts.clone();
                 let rollout = to_its_end(async move { rollouts.cancel(rollout).await }).await?;
                 Ok(answer::begun(rollout.id, &rollout))
             }
-            Operation::Apply => self.apply(body::json(body).await?).await,
+            Operation::Apply => {
+                let request = body::json(body, body::JSON_BYTES_MAX).await?;
+                self.apply(request).await
+            }
+            Operation::Streams
+            | Operation::DeadLetters
+            | Operation::Redrive
+            | Operation::Messages
+            | Operation::Publish
+            | Operation::Forget => {
+                let call = streams::Call {
+                    operation,
+                    parameters,
+                    query,
+                    body,
+                };
+                streams::answer(&self.streams, call).await
+            }
             Operation::Document => Ok(answer::json_text(StatusCode::OK, self.document.clone())),
         }
     }
@@ -145,15 +176,19 @@ impl Api {
 }
 
 /// Carries out what must not stop halfway, whether or not its caller still waits.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, RolloutError>> + Send + 'static,
-) -> Result<T, RolloutError> {
+pub(super) async fn to_its_end<T, E>(
+    work: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: Into<Refusal> + Send + 'static,
+{
     match tokio::spawn(work).await {
-        Ok(ended) => ended,
+        Ok(ended) => ended.map_err(Into::into),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             // Nobody aborts it but the runtime, when the process ends.
-            Err(_) => Err(RolloutError::ShuttingDown),
+            Err(_) => Err(RolloutError::ShuttingDown.into()),
         },
     }
 }

@@ -8,9 +8,13 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
+use crate::capability::streams::MESSAGE_BYTES_MAX;
 
 /// Most bytes of a JSON body: a manifest of some thousand components has fewer.
 pub(super) const JSON_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of the JSON of a message: JSON writes a byte of the largest in six at most.
+pub(super) const MESSAGE_JSON_BYTES_MAX: usize = 6 * MESSAGE_BYTES_MAX + (64 << 10);
 
 /// Most bytes of an artifact: an interpreter with its whole library has some tens of megabytes.
 pub(super) const ARTIFACT_BYTES_MAX: usize = 256 << 20;
@@ -43,8 +47,8 @@ pub(super) async fn bytes(mut body: Incoming, limit: usize) -> Result<Vec<u8>, R
     }
 }
 
-/// The whole body as what its JSON says.
-pub(super) async fn json<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
-    let read = bytes(body, JSON_BYTES_MAX).await?;
+/// The whole body, which may have `limit` bytes, as what its JSON says.
+pub(super) async fn json<T: DeserializeOwned>(body: Incoming, limit: usize) -> Result<T, Refusal> {
+    let read = bytes(body, limit).await?;
     serde_json::from_slice(&read).map_err(Refusal::Json)
 }

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! connection -> /healthz /readyz /metrics
-//!           `-> /v1/...  own host name? -> token? -> call -> body -> Rollouts -> JSON | events
+//!           `-> /v1/...  own host name? -> token? -> call -> body -> Rollouts | streams -> JSON | events
 //! ```
 //!
-//! It knows no more of rollouts than their methods. The calls are described in
+//! It knows no more of rollouts than their methods, and of streams what [`streams`] does with them. The calls are described in
 //! `/v1/openapi.json`.
 
 mod access;
@@ -20,6 +20,7 @@ mod operations;
 mod query;
 mod refusal;
 mod stall;
+pub mod streams;
 pub mod token;
 
 use std::convert::Infallible;
@@ -47,6 +48,7 @@ use answer::{Body, plain};
 use api::Api;
 pub use refusal::Failure;
 use stall::Impatient;
+use streams::StreamsOperator;
 use token::Token;
 
 /// Longest wait for a request's headers: operators' tools send them at once.
@@ -85,6 +87,8 @@ pub struct Sources {
     pub observe: Observe,
     /// What the admin API commands.
     pub rollouts: Arc<Rollouts>,
+    /// What the admin API looks into.
+    pub streams: Arc<StreamsOperator>,
     /// What the admin API asks its callers for.
     pub token: Token,
     /// Where the listener is bound.
@@ -108,6 +112,7 @@ impl Admin {
             fault,
             observe,
             rollouts,
+            streams,
             token,
             address,
         } = sources;
@@ -119,7 +124,7 @@ impl Admin {
             fault,
             observe,
             ready: AtomicBool::new(false),
-            api: Api::new(Access { token, address }, rollouts),
+            api: Api::new(Access { token, address }, rollouts, streams),
         })
     }
 

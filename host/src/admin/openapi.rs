@@ -7,10 +7,15 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::operations::Operation;
-use super::query::{LIMIT, LIMIT_MAX};
+use super::query::{LIMIT, LIMIT_MAX, MESSAGES, MESSAGES_MAX};
 use super::refusal::Failure;
+use super::streams::model::{
+    DeadMessage, Forgotten, HeldMessage, PublishRequest, Published, RedriveRequest, Redriven,
+    SubjectStatus,
+};
+use super::streams::{BODY_BYTES_SHOWN, SHOWN_BYTES_MAX};
 use super::{body, events};
-use crate::name::{ComponentName, Digest, RolloutId};
+use crate::name::{ComponentName, Digest, RolloutId, Subject};
 use crate::rollout::model::{
     ApplyPlan, ApplyRequest, ComponentStatus, Plan, RevisionSummary, RollbackRequest, Rollout,
     RolloutEvent, StoredArtifact, SwapRequest,
@@ -31,7 +36,7 @@ pub(super) fn document() -> Value {
         "info": {
             "title": "Wharf admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Rollouts of a running application: what serves, swaps, rollbacks, history.",
+            "summary": "Rollouts of a running application: what serves, swaps, rollbacks, history; and its streams.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "security": [{ "token": [] }],
@@ -142,6 +147,27 @@ fn words(operation: Operation) -> (&'static str, &'static str) {
             "applyManifest",
             "Makes a manifest true, component by component; with `dry_run` says what would change.",
         ),
+        Operation::Streams => (
+            "listStreams",
+            "Every subject with its length, and how its groups stand.",
+        ),
+        Operation::DeadLetters => (
+            "listDeadLetters",
+            "Dead letters of a subject, group by group, the oldest first.",
+        ),
+        Operation::Redrive => (
+            "redrive",
+            "Puts dead letters back before their groups, with no attempt counted. Where it fails halfway, some are back.",
+        ),
+        Operation::Messages => (
+            "listMessages",
+            "Messages that a subject holds, the oldest first; none is delivered by it.",
+        ),
+        Operation::Publish => ("publish", "Publishes a message, as a component would."),
+        Operation::Forget => (
+            "forgetGroup",
+            "Removes a group with its dead letters, and the messages that only it still owed.",
+        ),
         Operation::Document => ("getDocument", "This document."),
     }
 }
@@ -165,29 +191,65 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
         let schema = schemas.read::<RolloutId>();
         add("id", "path", "The rollout's number.", schema);
     }
+    if operation.path().contains("{subject}") {
+        let schema = schemas.read::<Subject>();
+        add("subject", "path", "The subject.", schema);
+    }
+    if operation.path().contains("{group}") {
+        let schema = schemas.read::<ComponentName>();
+        add(
+            "group",
+            "path",
+            "The group's name: its component's.",
+            schema,
+        );
+    }
     for name in operation.query() {
-        let (description, schema) = match *name {
-            "sha256" => (
-                "The digest that the bytes must have.",
-                schemas.read::<Digest>(),
-            ),
-            "component" => (
-                "Only rollouts of this component.",
-                schemas.read::<ComponentName>(),
-            ),
-            _ => (
-                "Most rollouts in the answer.",
-                json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT }),
-            ),
-        };
-        add(name, "query", description, schema);
+        let (description, schema) = query_parameter(operation, name, schemas);
+        add(name, "query", &description, schema);
     }
     parameters
 }
 
+fn query_parameter(operation: Operation, name: &str, schemas: &mut Schemas) -> (String, Value) {
+    let limit = |max: usize, default: usize| json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default });
+    let (description, schema) = match (name, operation) {
+        ("sha256", _) => (
+            "The digest that the bytes must have.",
+            schemas.read::<Digest>(),
+        ),
+        ("component", _) => (
+            "Only rollouts of this component.",
+            schemas.read::<ComponentName>(),
+        ),
+        ("subject", _) => ("Only this subject.", schemas.read::<Subject>()),
+        ("group", _) => ("Only this group.", schemas.read::<ComponentName>()),
+        ("after", _) => (
+            "Only what follows this entry.",
+            json!({ "type": "string", "pattern": "^[0-9A-Za-z-]{1,64}$" }),
+        ),
+        ("full", _) => {
+            let description = format!(
+                "Whole bodies, not {BODY_BYTES_SHOWN} bytes of each. Either way the answer ends with the message that takes it past {SHOWN_BYTES_MAX} bytes."
+            );
+            return (description, json!({ "type": "boolean", "default": false }));
+        }
+        (_, Operation::History) => ("Most rollouts in the answer.", limit(LIMIT_MAX, LIMIT)),
+        (_, _) => (
+            "Most messages in the answer.",
+            limit(MESSAGES_MAX, MESSAGES),
+        ),
+    };
+    (description.to_owned(), schema)
+}
+
 fn request_body(operation: Operation, schemas: &mut Schemas) -> Option<Value> {
     let json = |schema: Value| {
-        let description = format!("{} bytes at most.", body::JSON_BYTES_MAX);
+        let limit = match operation {
+            Operation::Publish => body::MESSAGE_JSON_BYTES_MAX,
+            _ => body::JSON_BYTES_MAX,
+        };
+        let description = format!("{limit} bytes at most.");
         json!({
             "required": true,
             "description": description,
@@ -198,6 +260,8 @@ fn request_body(operation: Operation, schemas: &mut Schemas) -> Option<Value> {
         Operation::Swap => Some(json(schemas.read::<SwapRequest>())),
         Operation::RollBack => Some(json(schemas.read::<RollbackRequest>())),
         Operation::Apply => Some(json(schemas.read::<ApplyRequest>())),
+        Operation::Redrive => Some(json(schemas.read::<RedriveRequest>())),
+        Operation::Publish => Some(json(schemas.read::<PublishRequest>())),
         Operation::StoreArtifact => {
             let description = format!(
                 "The artifact's bytes, {} at most.",
@@ -216,6 +280,10 @@ fn request_body(operation: Operation, schemas: &mut Schemas) -> Option<Value> {
         | Operation::Rollout
         | Operation::Events
         | Operation::Cancel
+        | Operation::Streams
+        | Operation::DeadLetters
+        | Operation::Messages
+        | Operation::Forget
         | Operation::Document => None,
     }
 }
@@ -282,6 +350,30 @@ fn answers(operation: Operation, schemas: &mut Schemas) -> Map<String, Value> {
             add("200", json(description, plan.clone()));
             add("202", json("The rollouts have begun.", plan));
         }
+        Operation::Streams => {
+            let schema = schemas.written::<Vec<SubjectStatus>>();
+            add("200", json("The subjects, by name.", schema));
+        }
+        Operation::DeadLetters => {
+            let schema = schemas.written::<Vec<DeadMessage>>();
+            add("200", json("The dead letters.", schema));
+        }
+        Operation::Redrive => {
+            let schema = schemas.written::<Redriven>();
+            add("200", json("They are back.", schema));
+        }
+        Operation::Messages => {
+            let schema = schemas.written::<Vec<HeldMessage>>();
+            add("200", json("The messages.", schema));
+        }
+        Operation::Publish => {
+            let schema = schemas.written::<Published>();
+            add("201", json("It is published.", schema));
+        }
+        Operation::Forget => {
+            let schema = schemas.written::<Forgotten>();
+            add("200", json("It is forgotten.", schema));
+        }
         Operation::Document => {
             let schema = json!({ "type": "object" });
             add("200", json("The document.", schema));
@@ -310,6 +402,12 @@ fn refusals(operation: Operation) -> &'static [u16] {
         Operation::RollBack => &[400, 401, 404, 408, 409, 413, 421, 422, 500, 503],
         Operation::Cancel => &[400, 401, 404, 409, 421, 500, 503],
         Operation::Apply => &[400, 401, 404, 408, 409, 413, 421, 422, 500, 503],
+        Operation::Streams | Operation::DeadLetters | Operation::Messages => {
+            &[400, 401, 404, 421, 500, 503]
+        }
+        Operation::Redrive => &[400, 401, 404, 408, 413, 421, 500, 503],
+        Operation::Publish => &[400, 401, 404, 408, 413, 421, 500, 503, 507],
+        Operation::Forget => &[400, 401, 404, 409, 421, 500, 503],
     }
 }
 
@@ -317,14 +415,15 @@ fn refusal_words(status: u16) -> &'static str {
     match status {
         400 => "The request makes no sense.",
         401 => "The token is missing, or is another one.",
-        404 => "No such component, revision or rollout.",
+        404 => "No such component, revision, rollout, subject, group or dead letter.",
         408 => "The body did not arrive in time.",
         409 => "What is asked for cannot be done any more, or not yet.",
-        413 => "The body is too large.",
+        413 => "The body, or the message in it, is too large.",
         421 => "The request names another host.",
         422 => "The artifact is not stored, or has another digest.",
-        500 => "The rollout log or the artifact store failed.",
-        _ => "Too many rollouts wait, or the host shuts down.",
+        500 => "The rollout log, the artifact store or the host failed.",
+        507 => "The subject holds as many messages as it may, until its groups catch up.",
+        _ => "Too many rollouts wait, the streams cannot be reached, or the host shuts down.",
     }
 }
 

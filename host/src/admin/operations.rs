@@ -1,8 +1,11 @@
 //! The calls of the admin API: one table, from which calls are found and described.
 
+use std::str::FromStr;
+
 use http::Method;
 
 use super::refusal::Refusal;
+use crate::name::NameError;
 
 /// A call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +20,17 @@ pub(super) enum Operation {
     Events,
     Cancel,
     Apply,
+    Streams,
+    DeadLetters,
+    Redrive,
+    Messages,
+    Publish,
+    Forget,
     Document,
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Components,
         Self::Revisions,
         Self::StoreArtifact,
@@ -32,6 +41,12 @@ impl Operation {
         Self::Events,
         Self::Cancel,
         Self::Apply,
+        Self::Streams,
+        Self::DeadLetters,
+        Self::Redrive,
+        Self::Messages,
+        Self::Publish,
+        Self::Forget,
         Self::Document,
     ];
 
@@ -42,13 +57,21 @@ impl Operation {
             | Self::History
             | Self::Rollout
             | Self::Events
+            | Self::Streams
+            | Self::DeadLetters
+            | Self::Messages
             | Self::Document => Method::GET,
-            Self::StoreArtifact | Self::Swap | Self::RollBack | Self::Apply => Method::POST,
-            Self::Cancel => Method::DELETE,
+            Self::StoreArtifact
+            | Self::Swap
+            | Self::RollBack
+            | Self::Apply
+            | Self::Redrive
+            | Self::Publish => Method::POST,
+            Self::Cancel | Self::Forget => Method::DELETE,
         }
     }
 
-    /// The path; a segment in braces stands for any one, and there is one of these at most.
+    /// The path; a segment in braces stands for any one and names what it is.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Components => "/v1/components",
@@ -60,6 +83,11 @@ impl Operation {
             Self::Rollout | Self::Cancel => "/v1/rollouts/{id}",
             Self::Events => "/v1/rollouts/{id}/events",
             Self::Apply => "/v1/application",
+            Self::Streams => "/v1/streams",
+            Self::DeadLetters => "/v1/streams/{subject}/dead",
+            Self::Redrive => "/v1/streams/{subject}/redrive",
+            Self::Messages | Self::Publish => "/v1/streams/{subject}/messages",
+            Self::Forget => "/v1/streams/{subject}/groups/{group}",
             Self::Document => "/v1/openapi.json",
         }
     }
@@ -69,6 +97,9 @@ impl Operation {
         match self {
             Self::StoreArtifact => &["sha256"],
             Self::History => &["component", "limit"],
+            Self::Streams => &["subject"],
+            Self::DeadLetters => &["group", "limit", "full"],
+            Self::Messages => &["after", "limit", "full"],
             Self::Components
             | Self::Revisions
             | Self::Swap
@@ -77,22 +108,40 @@ impl Operation {
             | Self::Events
             | Self::Cancel
             | Self::Apply
+            | Self::Redrive
+            | Self::Publish
+            | Self::Forget
             | Self::Document => &[],
         }
     }
 }
 
-/// The call that a request is, and what stands in its path for the braces; empty where there are
-/// none.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Operation, &'a str), Refusal> {
+/// What stands in a path for the braces, by their names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parameters<'a>(Vec<(&'static str, &'a str)>);
+
+impl Parameters<'_> {
+    /// Reads one that the operation's path has.
+    pub(super) fn read<T: FromStr<Err = NameError>>(&self, name: &str) -> Result<T, Refusal> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        let (_, text) = found.expect("a call reads what its path has");
+        Ok(text.parse()?)
+    }
+}
+
+/// The call that a request is, and what its path says.
+pub(super) fn find<'a>(
+    method: &Method,
+    path: &'a str,
+) -> Result<(Operation, Parameters<'a>), Refusal> {
     let mut allowed: Vec<Method> = Vec::new();
     for operation in Operation::ALL {
-        let Some(parameter) = matched(operation.path(), path) else {
+        let Some(parameters) = matched(operation.path(), path) else {
             continue;
         };
         let own = operation.method();
         if *method == own || (*method == Method::HEAD && own == Method::GET) {
-            return Ok((operation, parameter));
+            return Ok((operation, parameters));
         }
         if own == Method::GET {
             allowed.push(Method::HEAD);
@@ -108,25 +157,26 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Operation, &'a
     })
 }
 
-fn matched<'a>(template: &str, path: &'a str) -> Option<&'a str> {
-    let mut parameter = "";
+fn matched<'a>(template: &'static str, path: &'a str) -> Option<Parameters<'a>> {
+    let mut parameters = Vec::new();
     let mut segments = path.split('/');
     for expected in template.split('/') {
         let segment = segments.next()?;
-        if expected.starts_with('{') && !segment.is_empty() {
-            parameter = segment;
-        } else if expected != segment {
-            return None;
+        let name = expected.strip_prefix('{');
+        match name.and_then(|name| name.strip_suffix('}')) {
+            Some(name) if !segment.is_empty() => parameters.push((name, segment)),
+            None if expected == segment => {}
+            Some(_) | None => return None,
         }
     }
-    segments.next().is_none().then_some(parameter)
+    segments.next().is_none().then_some(Parameters(parameters))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(method: Method, path: &str) -> Option<(Operation, &str)> {
+    fn found(method: Method, path: &str) -> Option<(Operation, Parameters<'_>)> {
         find(&method, path).ok()
     }
 
@@ -134,15 +184,23 @@ mod tests {
     fn every_call_is_found_by_its_method_and_path() {
         for operation in Operation::ALL {
             let path = operation.path().replace("{component}", "hello");
-            let path = path.replace("{id}", "7");
-            let (same, parameter) = found(operation.method(), &path).expect("it is found");
+            let path = path.replace("{id}", "7").replace("{subject}", "a.b");
+            let path = path.replace("{group}", "worker");
+            let (same, parameters) = found(operation.method(), &path).expect("it is found");
             assert_eq!(same, operation);
-            assert_eq!(!parameter.is_empty(), operation.path().contains('{'));
+            assert_eq!(parameters.0.len(), operation.path().matches('{').count());
         }
         assert_eq!(
             found(Method::HEAD, "/v1/rollouts/12"),
-            Some((Operation::Rollout, "12"))
+            Some((Operation::Rollout, Parameters(vec![("id", "12")])))
         );
+        let (_, parameters) =
+            found(Method::DELETE, "/v1/streams/a.b/groups/worker").expect("it is found");
+        let subject: crate::name::Subject = parameters.read("subject").expect("a subject");
+        let group: crate::name::ComponentName = parameters.read("group").expect("a name");
+        assert_eq!((subject.as_str(), group.as_str()), ("a.b", "worker"));
+        let (_, parameters) = found(Method::GET, "/v1/streams/a..b/dead").expect("it is found");
+        assert!(parameters.read::<crate::name::Subject>("subject").is_err());
     }
 
     #[test]
@@ -151,6 +209,7 @@ mod tests {
             "/v1",
             "/v1/",
             "/v1/components/",
+            "/v1/streams/a//groups/worker",
             "/v1/components//revisions",
             "/v1/components/a/b/revisions",
             "/v1/rollouts/7/",

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Body};
+use super::streams::OperateError;
+use crate::capability::streams::StreamError;
 use crate::name::NameError;
 use crate::rollout::RolloutError;
 
@@ -94,6 +96,9 @@ pub(super) enum Refusal {
     /// The rollouts refuse.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
+    /// The streams refuse.
+    #[error(transparent)]
+    Streams(#[from] OperateError),
 }
 
 impl Refusal {
@@ -111,6 +116,7 @@ impl Refusal {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Rollout(error) => rollout_status(error),
+            Self::Streams(error) => error.status(),
         }
     }
 
@@ -122,9 +128,10 @@ impl Refusal {
                 let allow = HeaderValue::try_from(allow).expect("methods are allowed in a header");
                 Some((ALLOW, allow))
             }
-            Self::Rollout(RolloutError::QueueFull { .. } | RolloutError::ShuttingDown) => {
-                Some((RETRY_AFTER, RETRY_AFTER_SECONDS))
-            }
+            Self::Rollout(RolloutError::QueueFull { .. } | RolloutError::ShuttingDown)
+            | Self::Streams(
+                OperateError::Silent { .. } | OperateError::Stream(StreamError::Backend { .. }),
+            ) => Some((RETRY_AFTER, RETRY_AFTER_SECONDS)),
             _ => None,
         }
     }
@@ -132,6 +139,11 @@ impl Refusal {
     pub(super) fn into_response(self) -> Response<Body> {
         if let Self::Rollout(error @ RolloutError::Storage(source)) = &self {
             tracing::error!(%error, source, "an operator's call failed");
+        }
+        if let Self::Streams(OperateError::Stream(error @ StreamError::Backend { source, .. })) =
+            &self
+        {
+            tracing::warn!(%error, source, "an operator's call failed");
         }
         let mut response = answer::json(self.status(), &Failure::of(&self));
         if let Some((name, value)) = self.header() {
@@ -209,6 +221,15 @@ mod tests {
             let response = Refusal::from(error).into_response();
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+        }
+        let lost = OperateError::from(StreamError::Backend {
+            subject: "work".parse().expect("a subject"),
+            source: Box::new(std::io::Error::other("gone")),
+        });
+        for error in [lost, OperateError::Silent { seconds: 1 }] {
+            let response = Refusal::from(error).into_response();
+            assert_eq!(response.status(), 503);
+            assert!(response.headers().contains_key(RETRY_AFTER));
         }
         let failure = Failure::of(&Refusal::from(storage()));
         assert_eq!(failure.causes, ["disk"]);

@@ -13,6 +13,7 @@ mod rollouts;
 mod schema;
 mod secret;
 mod serve;
+mod streams;
 mod swap;
 mod up;
 mod watch;
@@ -45,6 +46,7 @@ enum Command {
     Revisions(revisions::Revisions),
     Rollouts(rollouts::Rollouts),
     Apply(apply::Apply),
+    Streams(streams::Streams),
     Build(build::Build),
     Check(check::Check),
     Inspect(inspect::Inspect),
@@ -66,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Revisions(revisions) => revisions.run(),
         Command::Rollouts(rollouts) => rollouts.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Streams(streams) => streams.run(),
         Command::Build(build) => build.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),

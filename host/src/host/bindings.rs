@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::observation;
+use crate::admin::streams::Subscribed;
 use crate::capability::streams::{StreamError, Streams};
 use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Subscription};
@@ -27,6 +29,8 @@ pub(super) struct Bindings {
     instances_max: usize,
     bound: Mutex<Vec<Bound>>,
     turns: Mutex<AllTurns>,
+    /// The same, for operators.
+    subscribed: Mutex<Subscribed>,
     /// Set once subscriptions work.
     stop: Mutex<Option<Stop>>,
     tasks: TaskTracker,
@@ -58,6 +62,7 @@ impl Bindings {
             instances_max,
             bound: Mutex::default(),
             turns: Mutex::default(),
+            subscribed: Mutex::default(),
             stop: Mutex::default(),
             tasks: TaskTracker::new(),
         })
@@ -98,6 +103,13 @@ impl Bindings {
             gone.ended.cancel();
         }
         *self.lock() = bound;
+        *self
+            .subscribed
+            .lock()
+            .expect("no holder of this lock panics") = Subscribed {
+            subscriptions: application.subscriptions.clone(),
+            limits: application.streams.clone(),
+        };
         self.server.route_by(Router::new(&application.routes));
         self.may_come_later(forget_strangers(application, &self.streams).await)
     }
@@ -119,9 +131,14 @@ impl Bindings {
     /// Takes the figures that are asked for, not counted, from the backend.
     pub(super) async fn observe(&self) {
         let bound = self.lock().clone();
-        for bound in &bound {
-            bound.consumer.observe().await;
-        }
+        let consumers = bound.into_iter().map(|bound| bound.consumer).collect();
+        observation::observe(consumers, self.streams.clone(), &self.metrics).await;
+    }
+
+    /// What holds, as operators are told.
+    pub(super) fn subscribed(&self) -> Subscribed {
+        let subscribed = self.subscribed.lock();
+        subscribed.expect("no holder of this lock panics").clone()
     }
 
     async fn make(

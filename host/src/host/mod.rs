@@ -8,6 +8,7 @@
 
 pub mod backends;
 mod bindings;
+mod observation;
 mod workers;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::streams::StreamsOperator;
 use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
 use crate::capability::blobs::BlobError;
@@ -186,7 +188,7 @@ impl Host {
         let streams = backends.streams.clone();
         let bindings = Bindings::new(
             server.clone(),
-            streams,
+            streams.clone(),
             dispatch,
             metrics.clone(),
             usize::try_from(config.engine.instances_max).unwrap_or(usize::MAX),
@@ -211,11 +213,13 @@ impl Host {
             .map_err(StartError::Stream)?;
         let address = admin_listener.local_addr().map_err(StartError::State)?;
         let observe = observe(&bindings, shared, &metrics);
+        let subscribed = bindings.clone();
         let admin = Admin::new(admin::Sources {
             metrics,
             fault: Box::new(move || store.failure().map(ToString::to_string)),
             observe,
             rollouts: rollouts.clone(),
+            streams: StreamsOperator::new(streams, Box::new(move || subscribed.subscribed())),
             token: Token::open(&config.state_dir)?,
             address,
         });

@@ -290,16 +290,19 @@ impl Consumer {
     }
 
     /// Takes the figures that are asked for, not counted, from the backend.
-    pub async fn observe(&self) {
-        match self.streams.status(&self.group).await {
-            Ok(status) => {
-                self.metrics.lag.set(status.lag);
-                self.metrics.pending.set(status.pending);
-            }
-            Err(error) => {
-                tracing::debug!(group = %self.group, error = %error, "stream gives no status");
-            }
-        }
+    ///
+    /// # Errors
+    ///
+    /// The backend failed; the earlier figures stay.
+    pub async fn observe(&self) -> Result<(), StreamError> {
+        let status = self.streams.status(&self.group).await?;
+        self.metrics.lag.set(status.lag);
+        self.metrics.pending.set(status.pending);
+        self.metrics.waiting.set(status.waiting);
+        self.metrics.dead_now.set(status.dead);
+        let oldest = status.oldest_age.unwrap_or_default();
+        self.metrics.oldest_age.set(oldest.as_secs_f64());
+        Ok(())
     }
 }
 
