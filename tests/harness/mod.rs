@@ -10,6 +10,10 @@ pub mod manifest;
 pub mod metrics;
 pub mod operator;
 pub mod poll;
+#[allow(
+    dead_code,
+    reason = "the host's unit tests use what end-to-end tests do not"
+)]
 pub mod redis_server;
 pub mod upstream;
 pub mod variant;
