@@ -350,18 +350,19 @@ component = "sender"
     )
     .await;
     let client = host.client();
-    // One upload is worked on and one waits, so that a delivery finds the component full.
-    let uploads = [channel(), channel()].map(|(sender, body)| {
-        let client = client.clone();
-        let target = "/kv/set?store=default&key=upload";
-        let request = client.request("POST", target).body(body).unwrap();
-        let answer = tokio::spawn(async move { client.send(request).await });
-        (sender, answer)
-    });
-    eventually("the component is full", WITHIN, async || {
-        (client.get("/kv/keys?store=default").await.status == 503).then_some(())
-    })
-    .await;
+    // One upload is worked on, one waits, and the third is refused: the component is full.
+    let mut senders = Vec::new();
+    let uploads: Vec<_> = (0..3)
+        .map(|_| {
+            let (sender, body) = channel();
+            senders.push(sender);
+            let (client, target) = (client.clone(), "/kv/set?store=default&key=upload");
+            let request = client.request("POST", target).body(body).unwrap();
+            tokio::spawn(async move { client.send(request).await })
+        })
+        .collect();
+    let (refused, _, accepted) = futures::future::select_all(uploads).await;
+    refused.unwrap().expect(503);
     for key in ["a", "b", "c"] {
         publish(&client, &format!("record {key}")).await;
     }
@@ -374,8 +375,8 @@ component = "sender"
                 .is_some_and(|error| error.contains("busy"))
     })
     .await;
-    for (sender, answer) in uploads {
-        drop(sender);
+    drop(senders);
+    for answer in accepted {
         answer.await.unwrap().expect(200);
     }
     for key in ["a", "b", "c"] {
