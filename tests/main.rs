@@ -25,6 +25,7 @@ mod floors;
 mod keyvalue;
 mod messages;
 mod misbehaving_guests;
+mod object_store;
 mod outbound_http;
 mod protocols;
 mod reproducible_builds;

@@ -8,6 +8,8 @@ pub mod held;
 pub mod host;
 pub mod manifest;
 pub mod metrics;
+pub mod object_server;
+mod on_objects;
 pub mod operator;
 pub mod poll;
 pub mod upstream;
