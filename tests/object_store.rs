@@ -67,11 +67,11 @@ async fn a_large_upload_takes_little_memory() {
     };
     upload("first", 20).await;
     let before = peak_mebibytes(host.pid());
-    upload("second", 300).await;
+    upload("second", 200).await;
     let after = peak_mebibytes(host.pid());
     assert!(after < before + 64, "{before} MiB, then {after} MiB");
     let size = client.get(&path("size", "second")).await;
-    assert_eq!(size.expect(200).text(), (300 << 20).to_string());
+    assert_eq!(size.expect(200).text(), (200 << 20).to_string());
 }
 
 /// The most memory that a process has had so far.

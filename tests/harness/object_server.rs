@@ -234,7 +234,7 @@ fn cut(state: &State, length: usize) -> Option<usize> {
 fn frames(body: s3s::Body, cut_after: Option<usize>) -> Body {
     let mut left = cut_after.unwrap_or(usize::MAX);
     let frames = body.into_data_stream().map(move |data| {
-        let data = data.map_err(Failure::from)?;
+        let data = data?;
         if data.len() > left {
             return Err("it breaks off".into());
         }
