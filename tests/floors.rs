@@ -7,7 +7,7 @@ use crate::harness::root;
 
 /// The floor of each module of the host. What is not listed is an error, so that a new module is
 /// given its place.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("main", 8),
     ("cli", 7),
     ("host", 6),
@@ -27,6 +27,7 @@ const FLOORS: [(&str, u8); 23] = [
     ("capability::embedded", 0),
     // So is the connection to Redis, which secrets use as well.
     ("capability::redis", 0),
+    ("capability::tls", 0),
     ("routing", 1),
     ("manifest", 0),
     ("config", 0),

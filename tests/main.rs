@@ -28,6 +28,7 @@ mod keyvalue;
 mod message_context;
 mod messages;
 mod misbehaving_guests;
+mod object_store;
 mod outbound_http;
 mod protocols;
 mod reproducible_builds;

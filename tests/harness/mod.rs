@@ -8,6 +8,9 @@ pub mod held;
 pub mod host;
 pub mod manifest;
 pub mod metrics;
+#[allow(dead_code, reason = "the host's own tests use more of it")]
+pub mod object_server;
+mod on_objects;
 pub mod operator;
 pub mod poll;
 #[allow(

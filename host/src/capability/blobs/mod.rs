@@ -29,7 +29,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 
 use crate::name::ContainerName;
 pub use error::BlobError;
@@ -113,7 +113,7 @@ impl Blobs {
                 size: meta.size,
                 modified: meta.last_modified.into(),
             })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(backend(container, error)),
         }
     }
@@ -129,7 +129,7 @@ impl Blobs {
     pub async fn delete(&self, container: &ContainerName, object: &str) -> Result<(), BlobError> {
         let path = name::path(container, object)?;
         match self.answer(container, self.store.delete(&path)).await? {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(backend(container, error)),
         }
     }
@@ -151,13 +151,12 @@ impl Blobs {
     pub fn list(&self, container: &ContainerName) -> BoxStream<'static, Result<String, BlobError>> {
         let prefix = name::prefix(container);
         let container = container.clone();
-        let named = move |found: object_store::Result<object_store::ObjectMeta>| match found {
+        let named = move |found: Result<ObjectMeta, StoreError>| match found {
             // A path that no name has is not ours to report: somebody put a file there.
             Ok(meta) => name::object(&meta.location).map(Ok),
             Err(error) => Some(Err(backend(&container, error))),
         };
-        self.store
-            .list(Some(&prefix))
+        self.listed(&prefix)
             .filter_map(move |found| std::future::ready(named(found)))
             .boxed()
     }
@@ -181,7 +180,7 @@ impl Blobs {
         }
         match self.store.copy(&from, &to).await {
             Ok(()) => Ok(()),
-            Err(object_store::Error::NotFound { .. }) => Err(missing(source)),
+            Err(StoreError::NotFound { .. }) => Err(missing(source)),
             Err(error) => match self.head(source.0, source.1).await {
                 Ok(Some(info)) if info.size > COPY_BYTES_MAX => {
                     self.copy_bytes(source, destination).await
@@ -221,16 +220,29 @@ impl Blobs {
         }
         match self.store.rename(&from, &to).await {
             Ok(()) => Ok(()),
-            Err(object_store::Error::NotFound { .. }) => Err(missing(source)),
+            Err(StoreError::NotFound { .. }) => Err(missing(source)),
             Err(error) => Err(backend(source.0, error)),
         }
     }
 
     /// Removes every object that the container has now.
     pub async fn clear(&self, container: &ContainerName) -> Result<(), BlobError> {
-        let listed = self.store.list(Some(&name::prefix(container)));
+        let listed = self.listed(&name::prefix(container));
         self.delete_paths(container, listed.map_ok(|meta| meta.location).boxed())
             .await
+    }
+
+    /// What is listed, or an error where the next page takes longer than [`ANSWER_WITHIN`].
+    fn listed(&self, prefix: &ObjectPath) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
+        let listed = self.store.list(Some(prefix));
+        stream::unfold(Some(listed), async |listed| {
+            let mut listed = listed?;
+            match tokio::time::timeout(ANSWER_WITHIN, listed.next()).await {
+                Ok(item) => Some((item?, Some(listed))),
+                Err(elapsed) => Some((Err(late(elapsed)), None)),
+            }
+        })
+        .boxed()
     }
 
     /// Waits for an answer, no longer than [`ANSWER_WITHIN`].
@@ -247,12 +259,12 @@ impl Blobs {
     async fn delete_paths(
         &self,
         container: &ContainerName,
-        paths: BoxStream<'static, object_store::Result<ObjectPath>>,
+        paths: BoxStream<'static, Result<ObjectPath, StoreError>>,
     ) -> Result<(), BlobError> {
         let mut deleted = self.store.delete_stream(paths);
         while let Some(result) = deleted.next().await {
             match result {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Ok(_) | Err(StoreError::NotFound { .. }) => {}
                 Err(error) => return Err(backend(container, error)),
             }
         }
@@ -266,6 +278,14 @@ impl fmt::Debug for Blobs {
         f.debug_struct("Blobs")
             .field("medium", &self.medium)
             .finish_non_exhaustive()
+    }
+}
+
+/// The error of an answer that did not come in time.
+fn late(elapsed: tokio::time::error::Elapsed) -> StoreError {
+    StoreError::Generic {
+        store: "blobs",
+        source: elapsed.into(),
     }
 }
 

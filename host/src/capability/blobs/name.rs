@@ -2,8 +2,9 @@
 //!
 //! A name is data, never a path: `/`, `..`, upper-case letters (file systems that ignore case), NUL
 //! and everything else outside `a-z 0-9 - _` and inner dots become `!` and two hex digits. What is
-//! then longer than a file name may be is cut into directories, whose names end in `!`: so no
-//! directory has the name of an object.
+//! then too long for a key of an object store is `!!` and the name in base32 instead. What is longer
+//! than a file name may be is cut into directories, whose names end in `!`: so no directory has the
+//! name of an object.
 
 use object_store::path::Path;
 
@@ -14,10 +15,17 @@ use crate::name::ContainerName;
 /// three bytes of one.
 pub const OBJECT_NAME_BYTES_MAX: usize = 512;
 
+/// Longest text that a name becomes: `!!` and 512 bytes in base32. S3, GCS and Azure allow keys of
+/// 1,024 bytes, of which prefix, container and cuts take up to 193.
+const TEXT_BYTES_MAX: usize = 822;
+
 /// Longest part of a path. File systems allow 255; the backend adds `#` and a number while it writes.
 const SEGMENT_BYTES_MAX: usize = 200;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// RFC 4648, section 6, in lower case and without padding.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// Where a container's objects are.
 pub(super) fn prefix(container: &ContainerName) -> Path {
@@ -32,8 +40,11 @@ pub(super) fn path(container: &ContainerName, object: &str) -> Result<Path, Blob
         });
     }
     let mut path = container.as_str().to_owned();
-    let escaped = escape(object);
-    let mut rest = escaped.as_str();
+    let mut text = escape(object);
+    if text.len() > TEXT_BYTES_MAX {
+        text = format!("!!{}", base32(object.as_bytes()));
+    }
+    let mut rest = text.as_str();
     while rest.len() > SEGMENT_BYTES_MAX {
         let (segment, longer) = rest.split_at(SEGMENT_BYTES_MAX);
         path.extend(["/", segment, "!"]);
@@ -56,7 +67,10 @@ pub(super) fn object(path: &Path) -> Option<String> {
         };
         escaped.push_str(plain);
     }
-    let object = unescape(&escaped)?;
+    let object = match escaped.strip_prefix("!!") {
+        Some(digits) => from_base32(digits)?,
+        None => unescape(&escaped)?,
+    };
     let expected = self::path(&container.parse().ok()?, &object).ok()?;
     (expected == *path).then_some(object)
 }
@@ -91,6 +105,39 @@ fn unescape(escaped: &str) -> Option<String> {
             name.push(u8::try_from(high * 16 + low).ok()?);
         } else {
             name.push(byte);
+        }
+    }
+    String::from_utf8(name).ok()
+}
+
+/// Five bits to a digit; the last ones are filled with zeros.
+fn base32(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(bytes.len() * 8 / 5 + 1);
+    let (mut held, mut bits) = (0_u32, 0);
+    for &byte in bytes {
+        held = held << 8 | u32::from(byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            digits.push(char::from(BASE32[(held >> bits & 31) as usize]));
+        }
+    }
+    if bits > 0 {
+        digits.push(char::from(BASE32[(held << (5 - bits) & 31) as usize]));
+    }
+    digits
+}
+
+fn from_base32(digits: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(digits.len() * 5 / 8);
+    let (mut held, mut bits) = (0_u32, 0);
+    for digit in digits.bytes() {
+        let value = BASE32.iter().position(|&known| known == digit)?;
+        held = held << 5 | u32::try_from(value).ok()?;
+        bits += 5;
+        if bits >= 8 {
+            bits -= 8;
+            name.push((held >> bits & 255) as u8);
         }
     }
     String::from_utf8(name).ok()
@@ -162,6 +209,11 @@ mod tests {
             format!("{}!", long[0]),
             format!("{}/a", long[0]),
             "\u{ffff}".repeat(170),
+            "\u{ffff}".repeat(91),
+            "\u{ffff}".repeat(92),
+            "A".repeat(512),
+            "B".repeat(511),
+            "!".repeat(300),
         ]);
         names.push(format!("{}..", "a".repeat(199)));
         names.push(format!("{}.b", "a".repeat(200)));
@@ -170,6 +222,7 @@ mod tests {
             let path = path(&container(), name).unwrap();
             let text = path.as_ref().to_owned();
             assert!(text.starts_with("uploads/"), "{name:?}: {text}");
+            assert!(text.len() + 120 + 1 + 63 - "uploads".len() <= 1_024);
             for part in text.split('/') {
                 assert!(!part.is_empty() && part.len() <= 201 && !matches!(part, "." | ".."));
                 assert!(
@@ -202,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn base32_is_that_of_the_rfc() {
+        for (text, digits) in [("f", "my"), ("fo", "mzxq"), ("foobar", "mzxw6ytboi")] {
+            assert_eq!(base32(text.as_bytes()), digits);
+            assert_eq!(from_base32(digits).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn empty_and_long_names_are_refused() {
         for bad in [String::new(), "a".repeat(513), "\u{e9}".repeat(257)] {
             let error = path(&container(), &bad).unwrap_err();
@@ -216,6 +277,7 @@ mod tests {
             "uploads/a/b",
             "uploads/!zz",
             "uploads/!61",
+            "uploads/!!my",
             "uploads",
         ] {
             assert_eq!(object(&Path::from(strange)), None, "{strange}");

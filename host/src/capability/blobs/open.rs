@@ -14,7 +14,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, Error, ObjectStore, RetryConfig};
 
-use super::{ANSWER_WITHIN, BlobError, Blobs, Medium};
+use super::{ANSWER_WITHIN, BlobError, Blobs, Medium, late};
 
 /// Longest wait for a connection. A store on the network answers within tens of milliseconds, from
 /// another continent within one second.
@@ -121,25 +121,29 @@ impl Blobs {
         let answer = match tokio::time::timeout(ANSWER_WITHIN, listed).await {
             Ok(None | Some(Ok(_))) => return Ok(()),
             Ok(Some(Err(source))) => source,
-            Err(elapsed) => Error::Generic {
-                store: "blobs",
-                source: elapsed.into(),
-            },
+            Err(elapsed) => late(elapsed),
         };
-        match answer {
-            source @ (Error::NotFound { .. }
-            | Error::PermissionDenied { .. }
-            | Error::Unauthenticated { .. }) => Err(BlobError::Refused {
+        if refuses(&answer) {
+            return Err(BlobError::Refused {
                 url: url.to_owned(),
                 variables,
-                source: Box::new(source),
-            }),
-            error => {
-                tracing::warn!(url, %error, "the object store cannot be reached yet; what needs it is answered with errors until it can");
-                Ok(())
-            }
+                source: Box::new(answer),
+            });
         }
+        tracing::warn!(url, error = %answer, "the object store cannot be reached yet; what needs it is answered with errors until it can");
+        Ok(())
     }
+}
+
+/// Whether the store has answered that it will not: no such bucket, wrong credentials or region. The
+/// crate keeps the status of a failed listing to itself, but for its text.
+fn refuses(error: &Error) -> bool {
+    let text = error.to_string();
+    let answers = ["400 ", "401 ", "403 ", "404 ", "30"];
+    text.contains("redirect without LOCATION")
+        || answers
+            .iter()
+            .any(|status| text.contains(&format!("status code: {status}")))
 }
 
 fn text((name, value): (std::ffi::OsString, std::ffi::OsString)) -> Option<(String, String)> {

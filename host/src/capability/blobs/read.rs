@@ -40,7 +40,7 @@ impl Blobs {
             return Ok(stream::empty().boxed());
         }
         let options = GetOptions {
-            range: Some(GetRange::Bounded(range.clone())),
+            range: asked(&range),
             ..GetOptions::default()
         };
         let opened = self.answer(container, self.store.get_opts(&path, options));
@@ -54,6 +54,16 @@ impl Blobs {
             },
         };
         body(container.clone(), found).await
+    }
+}
+
+/// The range as a backend is asked for it; none for the whole object. Servers take the numbers of a
+/// range as signed.
+fn asked(range: &Range<u64>) -> Option<GetRange> {
+    match range.start {
+        0 if range.end > i64::MAX as u64 => None,
+        start if range.end > i64::MAX as u64 => Some(GetRange::Offset(start)),
+        _ => Some(GetRange::Bounded(range.clone())),
     }
 }
 

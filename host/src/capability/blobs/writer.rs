@@ -16,7 +16,7 @@ use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt as _, Put
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::backend;
-use super::{ANSWER_WITHIN, BlobError, Medium};
+use super::{ANSWER_WITHIN, BlobError, Medium, late};
 use crate::name::ContainerName;
 
 /// Parts that are written while the next one fills. One file takes its writes one after the other;
@@ -158,10 +158,7 @@ impl BlobWriter {
                 Medium::Files => put.await.map(drop),
                 Medium::Network => tokio::time::timeout(patience(self.size), put)
                     .await
-                    .map_err(|elapsed| Error::Generic {
-                        store: "blobs",
-                        source: elapsed.into(),
-                    })?
+                    .map_err(late)?
                     .map(drop),
             };
         }
@@ -254,13 +251,14 @@ impl State {
         }
     }
 
-    /// Takes back what has gone out: first what is on its way, so that nothing arrives later.
+    /// Takes back what has gone out. It waits for the parts on their way, because one that arrives
+    /// after the upload was aborted stays (S3's API reference, AbortMultipartUpload).
     async fn abort(self) -> Result<(), Error> {
         let mut upload = match self {
             Self::Small | Self::Ended => return Ok(()),
             Self::Starting(starting) => starting.await??,
             Self::Parts(mut parts) => {
-                parts.in_flight.shutdown().await;
+                while parts.in_flight.join_next().await.is_some() {}
                 parts.upload
             }
         };

@@ -95,20 +95,17 @@ async fn a_body_that_is_cut_off_is_continued_or_an_error_and_never_looks_whole()
     let blobs = open(&server, "").await;
     let bytes: Vec<u8> = (0..4 << 20).map(|n: u32| (n / 1_000) as u8).collect();
     put(&blobs, "a", bytes.clone()).await.unwrap();
-    let cut = |answers| Fault::CutBodies {
-        answers,
-        after: 1 << 20,
-    };
-    server.set_fault(Some(cut(2)));
+    let cut = |answers, after| Some(Fault::CutBodies { answers, after });
+    server.set_fault(cut(2, 1 << 20));
     assert!(get(&blobs, "a").await.unwrap() == bytes);
     // From another place on it would be another object's rest.
-    server.set_fault(Some(cut(1)));
+    server.set_fault(cut(1, 1 << 20));
     let mut reader = blobs.read(&container(), "a", 0..u64::MAX).await.unwrap();
     reader.try_next().await.unwrap().unwrap();
     put(&blobs, "a", vec![1; bytes.len()]).await.unwrap();
     let rest: Result<Vec<Bytes>, _> = reader.try_collect().await;
     assert!(rest.is_err());
-    server.set_fault(Some(cut(1_000)));
+    server.set_fault(cut(1_000, 1 << 16));
     let error = get(&blobs, "a").await.unwrap_err();
     assert!(matches!(error, BlobError::Backend { .. }), "{error:?}");
 }
