@@ -11,6 +11,7 @@
 
 mod harness;
 mod media;
+mod redis;
 mod rollouts;
 
 mod admin;

@@ -65,6 +65,10 @@ impl Launch {
         self
     }
 
+    pub fn state_dir(&self) -> &Path {
+        self.state.path()
+    }
+
     /// With this host configuration's text.
     pub fn host_config(mut self, text: &str) -> Self {
         let path = self.state.path().join("host.toml");

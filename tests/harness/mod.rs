@@ -10,6 +10,9 @@ pub mod manifest;
 pub mod metrics;
 pub mod operator;
 pub mod poll;
+pub mod proxy;
+#[allow(dead_code, reason = "the host's own tests use the rest of it")]
+pub mod redis_server;
 pub mod upstream;
 pub mod variant;
 
@@ -19,4 +22,6 @@ pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};
 pub use operator::{Operator, Swap};
 pub use poll::eventually;
+pub use proxy::{Cut, Proxy};
+pub use redis_server::RedisServer;
 pub use variant::variant;

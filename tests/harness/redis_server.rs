@@ -25,7 +25,14 @@ impl RedisServer {
 
     /// Starts one that has every write on disk when it answers.
     pub fn durable() -> Self {
-        Self::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        Self::with(&[
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ])
     }
 
     /// Starts one with these options of `redis-server`.

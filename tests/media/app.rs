@@ -42,10 +42,14 @@ impl App {
 
     /// A host of the caller's own, with code compiled for the shared one.
     pub async fn own(manifest: &Manifest) -> Host {
+        Self::start(Launch::of(manifest)).await
+    }
+
+    /// Starts it, with code compiled for the shared one.
+    pub async fn start(launch: Launch) -> Host {
         let compiled = App::shared().await.host.state().path().join("code");
-        let state = scratch();
-        copy(&compiled, &state.path().join("code"));
-        Launch::of(manifest).state(&state).start().await
+        copy(&compiled, &launch.state_dir().join("code"));
+        launch.start().await
     }
 }
 

@@ -13,6 +13,6 @@ mod sound;
 mod tokens;
 mod uploads;
 
-pub use app::{App, User, manifest};
+pub use app::{App, User, log_in, manifest};
 pub use samples::{Sample, long, source};
 pub use sound::Sound;
