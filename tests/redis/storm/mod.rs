@@ -13,7 +13,7 @@
 
 mod books;
 mod dice;
-mod redis;
+mod subject;
 mod weather;
 
 use std::fmt;
@@ -323,15 +323,15 @@ pub async fn run(plan: &Plan) -> Report {
     );
     let stormed = began.elapsed();
     let url = storm.redis.lock().await.url();
-    let mut redis = redis::Subject::of(&url, "bookings", "ledger").await;
+    let mut subject = subject::Subject::of(&url, "bookings", "ledger").await;
     eventually("only dead letters are left", SETTLED_WITHIN, async || {
-        redis.is_settled().await.then_some(())
+        subject.is_settled().await.then_some(())
     })
     .await;
     let settled = began.elapsed() - stormed;
     let deliveries = storm.assert_books(&postings).await;
     let poison = books::poison(&postings);
-    assert_eq!(redis.dead().await, poison, "dead letters");
+    assert_eq!(subject.dead().await, poison, "dead letters");
     storm.assert_idle().await;
     let count = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
     let blows = &storm.blows;
@@ -344,7 +344,7 @@ pub async fn run(plan: &Plan) -> Report {
         connections_cut: count(&blows.cut),
         connections_held: count(&blows.hold),
         repeated,
-        doubled: redis.added().await - plan.messages,
+        doubled: subject.added().await - plan.messages,
         deliveries,
         stormed,
         settled,
