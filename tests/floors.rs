@@ -7,7 +7,7 @@ use crate::harness::root;
 
 /// The floor of each module of the host. What is not listed is an error, so that a new module is
 /// given its place.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("main", 8),
     ("cli", 7),
     ("host", 6),
@@ -25,6 +25,8 @@ const FLOORS: [(&str, u8); 22] = [
     ("capability::secrets", 1),
     // The one file that key-value and streams share; it knows neither.
     ("capability::embedded", 0),
+    // So is the connection to Redis, which secrets use as well.
+    ("capability::redis", 0),
     ("routing", 1),
     ("manifest", 0),
     ("config", 0),

@@ -42,6 +42,10 @@
 //! - Nothing compiles a component on the threads that accept requests, and beside traffic nothing
 //!   compiles at their priority.
 
+// Unit tests and end-to-end tests start their Redis servers with the same file.
+#[cfg(test)]
+extern crate self as wharf;
+
 pub mod admin;
 pub mod capability;
 pub mod cli;

@@ -232,6 +232,19 @@ impl Metrics {
         }
     }
 
+    /// Whether Redis answered when it was last asked: 1 or 0. To be called once, by a host that uses
+    /// one; others do not have the metric.
+    pub fn redis_up(&self) -> Gauge {
+        let up = Gauge::default();
+        let mut registry = self.registry.lock().expect("no holder of this lock panics");
+        registry.register(
+            "redis_up",
+            "Whether Redis answered when it was last asked",
+            up.clone(),
+        );
+        up
+    }
+
     /// Everything in the Prometheus text format.
     pub fn text(&self) -> String {
         let mut text = String::new();

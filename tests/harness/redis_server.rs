@@ -1,10 +1,14 @@
 //! A Redis server of its own for each test, on a port that it finds free; ended by its process id.
-//! It is used by the host's own tests, too, so it knows nothing of either.
+//! It is used by the host's own tests, too, so it knows nothing of either. Where there is no
+//! `redis-server`, it is installed as `wharf setup --tests` would.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use wharf::toolchain::{Console, Tool, ensure};
 
 /// A server starts in tens of milliseconds, on a machine that may be doing other things.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -35,8 +39,28 @@ impl RedisServer {
         ])
     }
 
+    /// Starts a cluster of one node, which keeps nothing.
+    pub fn cluster() -> Self {
+        // By default its bus listens 10,000 above the port, which may be past the last.
+        let bus = free_port().to_string();
+        let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let nothing = ["--save", "", "--appendonly", "no"];
+        let server = Self::with(&[enabled, nothing].concat());
+        server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
+            answer.starts_with("+OK")
+        });
+        server.ask("CLUSTER INFO", |answer| {
+            answer.contains("cluster_state:ok")
+        });
+        server
+    }
+
     /// Starts one with these options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        INSTALLED.get_or_init(|| {
+            ensure(&[Tool::RedisServer], &mut Console::stderr()).expect("there is a redis-server");
+        });
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the port between the two; then another one is tried.
@@ -54,7 +78,23 @@ impl RedisServer {
             let _ = child.kill();
             let _ = child.wait();
         }
-        panic!("redis-server does not start; install it: apt-get install redis-server");
+        panic!("redis-server does not start");
+    }
+
+    /// Sends one command without spaces in its arguments, again until the answer is as wanted.
+    pub fn ask(&self, command: &str, wanted: impl Fn(&str) -> bool) {
+        use std::io::{Read as _, Write as _};
+        let began = Instant::now();
+        loop {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
+            let sent = write!(stream, "{command}\r\nQUIT\r\n");
+            let mut answer = String::new();
+            if sent.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && wanted(&answer) {
+                return;
+            }
+            assert!(began.elapsed() < START_WITHIN, "{command}: {answer}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Where it listens.
@@ -114,7 +154,7 @@ fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("redis-server is installed: apt-get install redis-server")
+        .expect("redis-server is installed")
 }
 
 /// Whether it answers, before it ends or the time is over.

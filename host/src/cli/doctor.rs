@@ -40,7 +40,7 @@ impl Doctor {
 /// Installs what building the components needs, as `wharf up` and `wharf build` do by themselves.
 #[derive(Args)]
 pub struct Setup {
-    /// Install what the tests need as well: ffmpeg, a browser, Node.js.
+    /// Install what the tests need as well: ffmpeg, a browser, Node.js, a Redis server.
     #[arg(long)]
     tests: bool,
 }

@@ -91,10 +91,7 @@ impl Up {
             admin: self.options.admin,
             state_dir: self.options.state_dir.clone(),
         };
-        let file = self.host_config.or_else(|| {
-            let file = PathBuf::from(HOST_CONFIG);
-            file.exists().then_some(file)
-        });
+        let file = host_config(self.host_config);
         let config = config::load(file.as_deref(), overrides)?;
         let application = loaded.application;
         let watch = self.watch.then(|| Watch {
@@ -103,6 +100,14 @@ impl Up {
         });
         serve(&application, config, self.options.print_addresses, watch)
     }
+}
+
+/// The host configuration that is named, or the one that is taken otherwise.
+pub(super) fn host_config(named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(|| {
+        let file = PathBuf::from(HOST_CONFIG);
+        file.exists().then_some(file)
+    })
 }
 
 /// Builds the components that have a build command and are not fresh.

@@ -10,7 +10,7 @@ use crate::capability::streams::{StreamError, Streams};
 use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Subscription};
 use crate::routing::Router;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, in_words};
 use crate::trigger::http::Server;
 use crate::trigger::stream::{Consumer, Stop};
 
@@ -62,7 +62,8 @@ impl Bindings {
     /// The streams failed; then nothing has changed.
     pub(super) async fn bind(&self, application: &Application) -> Result<(), StreamError> {
         for (subject, limits) in &application.streams {
-            self.streams.limit(subject, limits.length_max).await?;
+            let limited = self.streams.limit(subject, limits.length_max).await;
+            self.may_come_later(limited)?;
         }
         let earlier = self.lock().clone();
         let mut bound = Vec::new();
@@ -83,7 +84,7 @@ impl Bindings {
         }
         *self.lock() = bound;
         self.server.route_by(Router::new(&application.routes));
-        forget_strangers(application, &self.streams).await
+        self.may_come_later(forget_strangers(application, &self.streams).await)
     }
 
     /// Has the subscriptions work until `stop`.
@@ -116,12 +117,24 @@ impl Bindings {
             self.dispatch.clone(),
             metrics.subscription(&subscription.subject, &subscription.component),
         );
-        consumer.declare().await?;
+        self.may_come_later(consumer.declare().await)?;
         Ok(Bound {
             subscription: subscription.clone(),
             consumer,
             ended: CancellationToken::new(),
         })
+    }
+
+    /// Streams that hosts share may be away for a while: consumers declare their groups once they are
+    /// there. Those that are this host's own have no excuse.
+    fn may_come_later(&self, outcome: Result<(), StreamError>) -> Result<(), StreamError> {
+        match outcome {
+            Err(error @ StreamError::Backend { .. }) if self.streams.shared() => {
+                tracing::debug!(error = in_words(&error), "the streams are away");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Nothing before the host serves.

@@ -6,23 +6,24 @@
 //! shutdown: not ready -> accept nothing, claim nothing -> finish within the grace -> give back
 //! ```
 
+pub mod backends;
 mod bindings;
 mod workers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
-use crate::capability::blobs::{BlobError, Blobs};
+use crate::capability::blobs::BlobError;
 use crate::capability::embedded::{Embedded, EmbeddedError};
-use crate::capability::keyvalue::EmbeddedKeyValue;
-use crate::capability::secrets::Secrets;
-use crate::capability::streams::{EmbeddedStreams, StreamError};
+use crate::capability::redis::RedisOpenError;
+use crate::capability::secrets::{SecretError, Secrets};
+use crate::capability::streams::StreamError;
 use crate::config::model::HostConfig;
 use crate::dispatch::Dispatch;
 use crate::manifest::model::Application;
@@ -30,10 +31,11 @@ use crate::revision::Registry;
 use crate::rollout::store::{ArtifactStore, RolloutLog, StoreError};
 use crate::rollout::{self, Maker, Parts, Rollouts, StartProblem};
 use crate::routing::Router;
-use crate::runtime::{Backends, CompileError, PoolLimits, Runtime};
+use crate::runtime::{CompileError, PoolLimits, Runtime};
 use crate::telemetry::Metrics;
 use crate::trigger::http::{BindError, Server, bind};
 use crate::trigger::stream::Stop;
+use backends::Shared;
 use bindings::Bindings;
 use workers::Workers;
 
@@ -60,6 +62,18 @@ pub enum StartError {
     /// The blob store cannot be opened.
     #[error("the blob store cannot be opened")]
     Blobs(#[source] BlobError),
+    /// The variable that says where Redis is does not.
+    #[error("the environment variable {0} is not set: it says where Redis is, as redis://HOST:PORT, or rediss://HOST:PORT for TLS (url_env of [redis] in the host configuration)")]
+    RedisUrl(String),
+    /// The password for Redis is not to be had.
+    #[error("the password for Redis is not to be had")]
+    RedisPassword(#[source] SecretError),
+    /// Redis cannot be used, whether it is there or not.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
+    /// The file that keeps this host's name has something else in it.
+    #[error("{} does not hold a host's name: remove it, or give `name` in the host configuration", _0.display())]
+    HostName(PathBuf),
     /// The compile cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CompileError),
@@ -133,9 +147,19 @@ impl Host {
         let workers = Workers::start(config.engine.worker_threads).map_err(StartError::Threads)?;
         let store = Embedded::open(&config.state_dir)?;
         check_owner(&config.state_dir, &application.name)?;
-        let backends = Arc::new(open_backends(&config, store.clone()).await?);
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
+        let shared = Shared::connect(&config, &secrets).await?;
+        let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
+        let backends = Arc::new(backends);
+        let secrets = match &shared {
+            Some(shared) => {
+                let secrets = secrets.sharing_rings(shared.values.clone());
+                shared.wait_for_keys(application, &secrets).await;
+                secrets
+            }
+            None => secrets,
+        };
         let registry = Arc::new(Registry::default());
         let dispatch = Arc::new(Dispatch::new(registry.clone(), metrics.clone()));
         let peers: std::sync::Weak<dyn crate::runtime::Peers> =
@@ -168,14 +192,11 @@ impl Host {
             .await
             .map_err(StartError::Stream)?;
         let address = admin_listener.local_addr().map_err(StartError::State)?;
-        let observed = bindings.clone();
+        let observe = observe(&bindings, shared, &metrics);
         let admin = Admin::new(admin::Sources {
             metrics,
             fault: Box::new(move || store.failure().map(ToString::to_string)),
-            observe: Box::new(move || {
-                let observed = observed.clone();
-                Box::pin(async move { observed.observe().await })
-            }),
+            observe,
             rollouts: rollouts.clone(),
             token: Token::open(&config.state_dir)?,
             address,
@@ -272,12 +293,19 @@ fn bind_to(bindings: &Arc<Bindings>) -> rollout::Bind {
     })
 }
 
-async fn open_backends(config: &HostConfig, store: Arc<Embedded>) -> Result<Backends, StartError> {
-    let blobs = Blobs::local(&config.state_dir.join("blobs")).map_err(StartError::Blobs)?;
-    Ok(Backends {
-        keyvalue: Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
-        streams: Arc::new(EmbeddedStreams::open(store).await?),
-        blobs,
-        peers: OnceLock::new(),
+/// How figures are brought up to date that are asked for, not counted.
+fn observe(
+    bindings: &Arc<Bindings>,
+    shared: Option<Shared>,
+    metrics: &Metrics,
+) -> admin::Observe {
+    let bindings = bindings.clone();
+    let shared = shared.map(|shared| (shared, metrics.redis_up()));
+    Box::new(move || {
+        if let Some((shared, up)) = &shared {
+            up.set(i64::from(shared.is_up()));
+        }
+        let bindings = bindings.clone();
+        Box::pin(async move { bindings.observe().await })
     })
 }

@@ -105,7 +105,7 @@ impl Maker {
     /// # Errors
     ///
     /// A secret is missing, or an import is not provided.
-    pub fn link(
+    pub async fn link(
         &self,
         record: &RevisionRecord,
         compiled: &Compiled,
@@ -115,7 +115,7 @@ impl Maker {
         let config: Vec<_> = settings.environment.clone().into_iter().collect();
         let mut environment = config.clone();
         for (variable, secret) in &settings.secrets {
-            let value = self.secrets.value(secret).map_err(|source| {
+            let value = self.secrets.value(secret).await.map_err(|source| {
                 let component = settings.name.clone();
                 CandidateError::Secret { component, source }
             })?;

@@ -237,7 +237,7 @@ impl<'a> Run<'a> {
             Some(application) => application.clone(),
             None => self.rollouts.application(),
         };
-        let (loaded, problems) = link(self.rollouts, record, compiled, &application)?;
+        let (loaded, problems) = link(self.rollouts, record, compiled, &application).await?;
         refuse(&problems, diff)?;
         let status = gate::prewarm(&record.settings, &loaded, TRIAL).await?;
         let detail = match (&record.settings.health, status) {
@@ -399,7 +399,7 @@ async fn compile(
 }
 
 /// Links a candidate, and says what of it does not fit the application.
-fn link(
+async fn link(
     rollouts: &Rollouts,
     record: &RevisionRecord,
     compiled: &Compiled,
@@ -407,7 +407,7 @@ fn link(
 ) -> Result<(Loaded, Vec<CandidateError>), CandidateError> {
     let (registry, component) = (&rollouts.registry, &record.component);
     let exports = gate::exports_of_others(registry, component);
-    let loaded = rollouts.maker.link(record, compiled, &exports)?;
+    let loaded = rollouts.maker.link(record, compiled, &exports).await?;
     let mut problems = gate::check_bindings(application, &record.settings, &loaded);
     problems.extend(gate::check_calls(registry, component, &loaded));
     Ok((loaded, problems))
@@ -429,7 +429,7 @@ pub(super) async fn examine(
     };
     let examined = async {
         let compiled = compile(rollouts, &record.settings, artifact).await?;
-        let (_, problems) = link(rollouts, &record, &compiled, &rollouts.application())?;
+        let (_, problems) = link(rollouts, &record, &compiled, &rollouts.application()).await?;
         Ok::<_, CandidateError>(problems)
     };
     let problems = examined.await.unwrap_or_else(|problem| vec![problem]);

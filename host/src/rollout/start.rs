@@ -314,7 +314,7 @@ async fn load_all(
     let mut problems = Vec::new();
     for (name, compiled) in &compiled {
         let record = &starting[name].record;
-        match maker.link(record, compiled, &exports) {
+        match maker.link(record, compiled, &exports).await {
             Ok(ready) => {
                 problems.extend(gate::check_bindings(application, &record.settings, &ready));
                 loaded.insert(name.clone(), ready);

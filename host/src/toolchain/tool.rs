@@ -24,6 +24,8 @@ pub enum Tool {
     Chromium,
     /// Node.js with npm, which drives the browser in the tests of the page.
     Node,
+    /// A Redis server, for the tests of what runs on one.
+    RedisServer,
 }
 
 /// A program as found.
@@ -41,6 +43,7 @@ impl Tool {
             Self::Ffmpeg => "ffmpeg",
             Self::Chromium => "Chromium",
             Self::Node => "Node.js with npm",
+            Self::RedisServer => "Redis server",
         }
     }
 
@@ -51,6 +54,7 @@ impl Tool {
             Self::Ffmpeg => "the tests cannot make and judge audio and video samples",
             Self::Chromium => "the tests of the page have no browser",
             Self::Node => "the tests of the page cannot drive the browser",
+            Self::RedisServer => "the tests of several hosts have nothing to share",
         }
     }
 
@@ -61,6 +65,7 @@ impl Tool {
             Self::Ffmpeg => on_path("ffprobe").and_then(|_| on_path("ffmpeg")),
             Self::Chromium => find_chromium(),
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
+            Self::RedisServer => on_path("redis-server"),
         };
         path.map(|path| Found { path })
     }
@@ -94,6 +99,11 @@ impl Tool {
             (Self::Node, System::MacOs) => &["node"],
             (Self::Node, System::Other) => &[],
             (Self::Node, _) => &["nodejs", "npm"],
+            (Self::RedisServer, System::Debian) => &["redis-server"],
+            (Self::RedisServer, System::Other) => &[],
+            // Arch has Valkey in its place, which answers to both names.
+            (Self::RedisServer, System::Arch) => &["valkey"],
+            (Self::RedisServer, _) => &["redis"],
         }
     }
 
@@ -153,7 +163,13 @@ fn find_chromium() -> Option<PathBuf> {
 
 /// What the tests need.
 pub fn test_tools() -> &'static [Tool] {
-    &[Tool::CForWasm, Tool::Ffmpeg, Tool::Chromium, Tool::Node]
+    &[
+        Tool::CForWasm,
+        Tool::Ffmpeg,
+        Tool::Chromium,
+        Tool::Node,
+        Tool::RedisServer,
+    ]
 }
 
 /// Makes sure that `tools` are there, and installs what is missing where that is allowed: as root on

@@ -20,6 +20,7 @@ pub(crate) async fn every_promise(values: &dyn KeyValue) {
     concurrent_increments_all_count(values).await;
     a_swap_succeeds_on_what_it_expects_only(values).await;
     of_concurrent_swaps_one_wins(values).await;
+    no_change_through_swaps_is_lost(values).await;
     batches_are_whole(values).await;
     limits_hold(values).await;
     a_write_that_nobody_waited_for_is_whole_or_absent(values).await;
@@ -109,7 +110,16 @@ async fn counters_count(values: &dyn KeyValue) {
 
 async fn what_is_no_number_is_not_incremented(values: &dyn KeyValue) {
     let store = private("words");
-    for word in ["", "one", "1.5", "9223372036854775808", " 1"] {
+    for word in [
+        "",
+        "one",
+        "1.5",
+        "9223372036854775808",
+        " 1",
+        "+1",
+        "01",
+        "-0",
+    ] {
         values.set(&store, "k", Bytes::from(word)).await.unwrap();
         for delta in [0, 1] {
             let error = values.increment(&store, "k", delta).await.unwrap_err();
@@ -158,6 +168,32 @@ async fn of_concurrent_swaps_one_wins(values: &dyn KeyValue) {
         values.get(&store, "k").await.unwrap().unwrap(),
         won[0].to_string()
     );
+}
+
+async fn no_change_through_swaps_is_lost(values: &dyn KeyValue) {
+    let store = private("counted-by-swaps");
+    let count = async || {
+        for _ in 0..10 {
+            let mut found = values.get(&store, "n").await.unwrap();
+            loop {
+                let next = number_in(found.as_ref()) + 1;
+                let next = Bytes::from(next.to_string());
+                match values.swap(&store, "n", found, next).await.unwrap() {
+                    Ok(()) => break,
+                    Err(other) => found = other,
+                }
+            }
+        }
+    };
+    join_all((0..20).map(|_| count())).await;
+    assert_eq!(values.increment(&store, "n", 0).await.unwrap(), 200);
+    assert_eq!(values.keys(&store, None, 9).await.unwrap(), ["n"]);
+}
+
+fn number_in(value: Option<&Bytes>) -> u64 {
+    value.map_or(0, |value| {
+        std::str::from_utf8(value).unwrap().parse().unwrap()
+    })
 }
 
 async fn batches_are_whole(values: &dyn KeyValue) {

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
-use super::{BATCH_BYTES_MAX, KeyValue, KeyValueError, StoreId, check, check_entry, check_key};
+use super::{
+    BATCH_BYTES_MAX, KeyValue, KeyValueError, StoreId, check, check_entry, check_key, whole_number,
+};
 use crate::capability::embedded::{Applied, Embedded, EmbeddedError, Failure, Outcome, creating};
 
 /// (store, key) to value.
@@ -165,13 +167,10 @@ fn keys_after(
 /// Reads a counter: decimal text, 0 where there is none.
 fn number(store: &StoreId, key: &str, value: Option<&[u8]>) -> Result<i64, KeyValueError> {
     let Some(value) = value else { return Ok(0) };
-    std::str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| KeyValueError::NotANumber {
-            store: store.clone(),
-            key: key.to_owned(),
-        })
+    whole_number(value).ok_or_else(|| KeyValueError::NotANumber {
+        store: store.clone(),
+        key: key.to_owned(),
+    })
 }
 
 #[async_trait]

@@ -4,11 +4,13 @@
 //! to know who may open which store; [`StoreId`] comes out of the resolved grants.
 
 mod embedded;
+mod redis;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::EmbeddedKeyValue;
+pub use redis::RedisKeyValue;
 
 use std::error::Error;
 use std::fmt;
@@ -137,7 +139,8 @@ pub trait KeyValue: Send + Sync + 'static {
     ) -> Result<Vec<String>, KeyValueError>;
 
     /// Adds `delta` to the number under `key` in one step and gives the sum. The number is kept as
-    /// decimal text; a missing one is 0. A `delta` of 0 reads (and does not create) it.
+    /// decimal text, without sign `+` or leading zeros; a missing one is 0. A `delta` of 0 reads (and
+    /// does not create) it.
     async fn increment(&self, store: &StoreId, key: &str, delta: i64)
     -> Result<i64, KeyValueError>;
 
@@ -167,6 +170,13 @@ pub trait KeyValue: Send + Sync + 'static {
 
     /// Removes all `keys` or, if that fails, none.
     async fn delete_many(&self, store: &StoreId, keys: &[String]) -> Result<(), KeyValueError>;
+}
+
+/// The number that a value is the decimal text of, written in the one way that Redis takes, too.
+fn whole_number(value: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// Refuses a key that is too long.

@@ -10,6 +10,7 @@
 //! counting as an attempt.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use crate::capability::streams::{Delivery, Group, StreamError, Streams};
 use crate::dispatch::{Dispatch, Settlement};
 use crate::manifest::model::Subscription;
-use crate::telemetry::SubscriptionMetrics;
+use crate::telemetry::{SubscriptionMetrics, in_words};
 
-/// Pause after the backend failed, so that a broken one is not asked in a loop.
-const BACKEND_PAUSE: Duration = Duration::from_secs(1);
+/// First pause after the backend failed, so that a broken one is not asked in a loop, and the longest:
+/// one that is there again is found within two seconds.
+const BACKEND_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Extensions within one lease: two may fail before it is lost.
 const EXTENSIONS_PER_LEASE: u32 = 3;
@@ -34,6 +36,8 @@ pub struct Consumer {
     streams: Arc<dyn Streams>,
     dispatch: Arc<Dispatch>,
     metrics: SubscriptionMetrics,
+    /// The backend knows the group.
+    declared: AtomicBool,
 }
 
 /// How a consumer is told to end.
@@ -63,10 +67,12 @@ impl Consumer {
             streams,
             dispatch,
             metrics,
+            declared: AtomicBool::new(false),
         })
     }
 
-    /// Makes the group known to the backend, so that it owns what is published from here on.
+    /// Makes the group known to the backend, so that it owns what is published from here on. Where
+    /// this fails, [`run`](Self::run) does it once the backend lets it.
     ///
     /// # Errors
     ///
@@ -74,13 +80,16 @@ impl Consumer {
     pub async fn declare(&self) -> Result<(), StreamError> {
         self.streams
             .declare(&self.group, self.subscription.lease)
-            .await
+            .await?;
+        self.declared.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Works until it is stopped and has settled all that it holds.
     pub async fn run(self: Arc<Self>, stop: Stop) {
         let places = Arc::new(Semaphore::new(self.subscription.concurrency));
         let mut working = JoinSet::new();
+        let mut failing = Failing::default();
         loop {
             let claimed = tokio::select! {
                 biased;
@@ -91,6 +100,7 @@ impl Consumer {
             };
             match claimed {
                 Ok(deliveries) => {
+                    failing.ended(&self.group);
                     for (delivery, place) in deliveries {
                         let consumer = self.clone();
                         let give_back = stop.working.clone();
@@ -101,10 +111,10 @@ impl Consumer {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(group = %self.group, error = %error, "stream cannot be read");
+                    let pause = failing.pause(&self.group, &error);
                     tokio::select! {
                         () = stop.claiming.cancelled() => break,
-                        () = tokio::time::sleep(BACKEND_PAUSE) => {}
+                        () = tokio::time::sleep(pause) => {}
                     }
                 }
             }
@@ -126,8 +136,15 @@ impl Consumer {
         while let Ok(place) = places.clone().try_acquire_owned() {
             free.push(place);
         }
-        let deliveries = self.streams.claim(&self.group, free.len()).await?;
-        Ok(deliveries.into_iter().zip(free).collect())
+        if !self.declared.load(Ordering::Relaxed) {
+            self.declare().await?;
+        }
+        let claimed = self.streams.claim(&self.group, free.len()).await;
+        if let Err(StreamError::UnknownGroup { .. }) = &claimed {
+            // Somebody forgot it, or the backend lost it: this subscription still wants it.
+            self.declared.store(false, Ordering::Relaxed);
+        }
+        Ok(claimed?.into_iter().zip(free).collect())
     }
 
     async fn work(&self, delivery: Delivery, give_back: CancellationToken) {
@@ -193,8 +210,36 @@ impl Consumer {
                 self.metrics.pending.set(status.pending);
             }
             Err(error) => {
-                tracing::warn!(group = %self.group, error = %error, "stream gives no status");
+                tracing::debug!(group = %self.group, error = %error, "stream gives no status");
             }
+        }
+    }
+}
+
+/// A backend that fails: told once, and asked again after pauses that grow.
+#[derive(Default)]
+struct Failing {
+    pause: Option<Duration>,
+}
+
+impl Failing {
+    /// How long to wait before it is asked again.
+    fn pause(&mut self, group: &Group, error: &StreamError) -> Duration {
+        let (first, longest) = BACKEND_PAUSES;
+        let pause = match self.pause {
+            Some(pause) => (pause * 2).min(longest),
+            None => {
+                tracing::error!(%group, error = in_words(error), "stream cannot be read");
+                first
+            }
+        };
+        self.pause = Some(pause);
+        pause
+    }
+
+    fn ended(&mut self, group: &Group) {
+        if self.pause.take().is_some() {
+            tracing::info!(%group, "stream can be read again");
         }
     }
 }

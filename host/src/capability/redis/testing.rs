@@ -1,0 +1,38 @@
+//! What the tests of everything on Redis begin with.
+
+#[path = "../../../../tests/harness/redis_server.rs"]
+#[allow(
+    dead_code,
+    reason = "the end-to-end tests use what unit tests do not"
+)]
+mod redis_server;
+
+pub(crate) use redis_server::RedisServer;
+
+use super::Redis;
+use crate::config::model::{RedisConfig, Setting};
+
+/// What a configuration without options resolves to.
+pub(crate) fn config() -> RedisConfig {
+    RedisConfig {
+        url: Setting::Written(String::new()),
+        cluster: false,
+        username: None,
+        password_secret: None,
+        prefix: "wharf".to_owned(),
+    }
+}
+
+/// A connection to a server.
+pub(crate) fn open(server: &RedisServer) -> Redis {
+    Redis::open(&server.url(), &config(), None).expect("a connection")
+}
+
+/// A connection to a cluster.
+pub(crate) fn open_cluster(server: &RedisServer) -> Redis {
+    let config = RedisConfig {
+        cluster: true,
+        ..config()
+    };
+    Redis::open(&server.url(), &config, None).expect("a connection")
+}
