@@ -65,16 +65,17 @@ impl Launch {
         self
     }
 
-    pub fn state_dir(&self) -> &Path {
-        self.state.path()
-    }
-
     /// With this host configuration's text.
     pub fn host_config(mut self, text: &str) -> Self {
         let path = self.state.path().join("host.toml");
         std::fs::write(&path, text).expect("the target directory can be written");
         self.host_config = Some(path);
         self
+    }
+
+    /// Where its state is.
+    pub fn state_path(&self) -> &Path {
+        self.state.path()
     }
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {

@@ -5,10 +5,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-use wharf::toolchain::{Console, Tool, ensure};
 
 /// A server starts in tens of milliseconds, on a machine that may be doing other things.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -41,31 +38,30 @@ impl RedisServer {
 
     /// Starts a cluster of one node, which keeps nothing.
     pub fn cluster() -> Self {
+        Self::cluster_with(&[])
+    }
+
+    /// The same, with more options.
+    pub fn cluster_with(options: &[&str]) -> Self {
         // By default its bus listens 10,000 above the port, which may be past the last.
-        let bus = free_port().to_string();
+        let bus = Self::free_port().to_string();
         let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
         let nothing = ["--save", "", "--appendonly", "no"];
-        let server = Self::with(&[enabled, nothing].concat());
+        let server = Self::with(&[&enabled[..], &nothing, options].concat());
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
             answer.starts_with("+OK")
         });
-        server.ask("CLUSTER INFO", |answer| {
-            answer.contains("cluster_state:ok")
-        });
+        server.ask("CLUSTER INFO", |answer| answer.contains("cluster_state:ok"));
         server
     }
 
     /// Starts one with these options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
-        static INSTALLED: OnceLock<()> = OnceLock::new();
-        INSTALLED.get_or_init(|| {
-            ensure(&[Tool::RedisServer], &mut Console::stderr()).expect("there is a redis-server");
-        });
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the port between the two; then another one is tried.
         for _ in 0..10 {
-            let port = free_port();
+            let port = Self::free_port();
             let mut child = spawn(port, &dir.path().into(), &options);
             if answers(port, &mut child) {
                 return Self {
@@ -86,10 +82,15 @@ impl RedisServer {
         use std::io::{Read as _, Write as _};
         let began = Instant::now();
         loop {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
+            let mut stream =
+                std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("it runs");
             let sent = write!(stream, "{command}\r\nQUIT\r\n");
             let mut answer = String::new();
-            if sent.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && wanted(&answer) {
+            if sent
+                .and_then(|()| stream.read_to_string(&mut answer))
+                .is_ok()
+                && wanted(&answer)
+            {
                 return;
             }
             assert!(began.elapsed() < START_WITHIN, "{command}: {answer}");
@@ -105,6 +106,12 @@ impl RedisServer {
     /// Where it listens, as a URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A port that nobody listens on at the moment.
+    pub fn free_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("it is bound").port()
     }
 
     /// Its process id.
@@ -124,6 +131,13 @@ impl RedisServer {
         loop {
             self.child = spawn(self.port, &self.dir.path().into(), &self.options);
             if answers(self.port, &mut self.child) {
+                if self
+                    .options
+                    .iter()
+                    .any(|option| option == "--cluster-enabled")
+                {
+                    self.serves_its_slots();
+                }
                 return;
             }
             assert!(began.elapsed() < START_WITHIN, "the port is not free again");
@@ -137,11 +151,6 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {

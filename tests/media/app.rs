@@ -42,14 +42,16 @@ impl App {
 
     /// A host of the caller's own, with code compiled for the shared one.
     pub async fn own(manifest: &Manifest) -> Host {
-        Self::start(Launch::of(manifest)).await
+        let state = Self::compiled().await;
+        Launch::of(manifest).state(&state).start().await
     }
 
-    /// Starts it, with code compiled for the shared one.
-    pub async fn start(launch: Launch) -> Host {
+    /// A state directory of the caller's own, with code compiled for the shared host.
+    pub async fn compiled() -> Scratch {
         let compiled = App::shared().await.host.state().path().join("code");
-        copy(&compiled, &launch.state_dir().join("code"));
-        launch.start().await
+        let state = scratch();
+        copy(&compiled, &state.path().join("code"));
+        state
     }
 }
 

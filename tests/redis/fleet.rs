@@ -4,8 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::harness::manifest::Scratch;
-use crate::harness::{Launch, Proxy, scratch};
+use crate::harness::{Launch, Proxy};
 
 /// The host configuration's text for a host on Redis at `redis`, with more of it in `more`.
 pub fn on_redis(name: &str, redis: SocketAddr, more: &str) -> String {
@@ -19,18 +18,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place called `name`; `launch` says what runs there, given its state directory.
-    pub async fn new(
-        name: &str,
-        redis: SocketAddr,
-        more: &str,
-        launch: impl FnOnce(&Scratch) -> Launch,
-    ) -> Self {
+    /// The place called `name`, where `launch` runs on the Redis server at `redis`.
+    pub async fn new(name: &str, redis: SocketAddr, more: &str, launch: Launch) -> Self {
         let proxy = Proxy::of(redis).await;
-        let state = scratch();
         let text = on_redis(name, proxy.address(), more);
-        let launch = launch(&state).state(&state).host_config(&text);
-        Self { proxy, launch }
+        Self {
+            proxy,
+            launch: launch.host_config(&text),
+        }
     }
 
     /// How its host is started, the first time and every other.

@@ -43,11 +43,14 @@ async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
             table.insert("lease".to_owned(), "2s".into());
         }
     });
-    let place = async |name| Place::new(name, server, &blobs, |_| Launch::of(&manifest)).await;
+    let place = async |name| {
+        let launch = Launch::of(&manifest).state(&App::compiled().await);
+        Place::new(name, server, &blobs, launch).await
+    };
     let (first, second) = (place("first").await, place("second").await);
     let hosts = [
-        App::start(first.launch()).await,
-        App::start(second.launch()).await,
+        first.launch().start().await,
+        second.launch().start().await,
     ];
     let user = User::new(&hosts[0]).await;
     let users = [at(&user, &hosts[0]), at(&user, &hosts[1])];
@@ -101,10 +104,13 @@ async fn a_login_at_one_host_is_good_at_another() {
     let shared = scratch();
     let blobs = blobs_at(shared.path());
     let manifest = artifacts::application();
-    let place = async |name| Place::new(name, server, &blobs, |_| Launch::at(&manifest)).await;
+    let place = async |name| {
+        let launch = Launch::at(&manifest).state(&App::compiled().await);
+        Place::new(name, server, &blobs, launch).await
+    };
     let (first, second) = (place("first").await, place("second").await);
     // Both at once: each would make the signing keys.
-    let (first, second) = tokio::join!(App::start(first.launch()), App::start(second.launch()));
+    let (first, second) = tokio::join!(first.launch().start(), second.launch().start());
     let user = User::new(&first).await;
     let there = at(&user, &second);
     assert!(there.jobs().await.is_empty());

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
+const SHARED: &str = include_str!("../../../runtime-config/redis.toml");
 const LOCAL: &str = include_str!("../../../runtime-config/local.toml");
 
 fn resolved(text: &str) -> HostConfig {
@@ -39,10 +40,13 @@ fn every_key_is_resolved() {
         shutdown.grace = "1m"
         engine = { instances = 5, memory = "100KiB", worker_threads = 3 }
         rollout = { revision_header = "Wharf-Revision", revisions_kept = 2 }
+        name = "east-1"
+        redis = { url = "redis://a,redis://b", cluster = true, username = "u", password_secret = "p", prefix = "x" }
+        blobs.url_env = "BLOBS"
         "#,
     );
     let expected = HostConfig {
-        name: None,
+        name: Some("east-1".parse().unwrap()),
         state_dir: "/var/lib/wharf".into(),
         code_dir: "/var/lib/wharf/code".into(),
         http: HttpListener {
@@ -61,8 +65,14 @@ fn every_key_is_resolved() {
             revision_header: Some(http::HeaderName::from_static("wharf-revision")),
             revisions_kept: 2,
         },
-        redis: None,
-        blobs: None,
+        redis: Some(RedisConfig {
+            url: Setting::Written("redis://a,redis://b".to_owned()),
+            cluster: true,
+            username: Some("u".to_owned()),
+            password_secret: Some("p".parse().unwrap()),
+            prefix: "x".to_owned(),
+        }),
+        blobs: Some(Setting::Variable("BLOBS".to_owned())),
     };
     assert_eq!(config, expected);
 }
@@ -99,6 +109,12 @@ worker_threads = -1
 revision_header = "Host"
 revisions_kept = 0
 [redis]
+url = "redis://127.0.0.1"
+url_env = "REDIS"
+password_secret = "pass word"
+prefix = "a{b}"
+[blobs]
+[radis]
 "#,
     );
     let expected = r#"host.toml:1: state_dir: is empty
@@ -121,9 +137,54 @@ host.toml:13: rollout.revision_header: "Host" has a meaning in HTTP
     fix: write a name of your own, such as "wharf-revision"
 host.toml:14: rollout.revisions_kept: must be at least 1
     fix: write 1 or more, or leave it out
-host.toml:15: redis: unknown key
-    fix: use one of: state_dir, http, admin, shutdown, engine, rollout"#;
+host.toml:17: redis.url_env: says the URL a second time
+    fix: write url or url_env
+host.toml:18: redis.password_secret: "pass word" is not a secret name
+    fix: use 1 to 63 lower-case letters, digits and inner hyphens
+host.toml:19: redis.prefix: is empty or has braces, which mark the slot of a key in a cluster
+    fix: write a word, such as "wharf"
+host.toml:20: blobs: says no URL
+    fix: write url, or url_env with the name of a variable
+host.toml:21: radis: unknown key
+    fix: did you mean redis? Known here: name, state_dir, http, admin, shutdown, engine, rollout, redis, blobs"#;
     assert_eq!(found, expected);
+}
+
+#[test]
+fn the_shared_configuration_differs_in_where_the_backends_are() {
+    let shared = resolved(SHARED);
+    let redis = RedisConfig {
+        url: Setting::Variable("WHARF_REDIS_URL".to_owned()),
+        cluster: false,
+        username: None,
+        password_secret: None,
+        prefix: "wharf".to_owned(),
+    };
+    assert_eq!(shared.redis.as_ref(), Some(&redis));
+    let blobs = Setting::Variable("WHARF_BLOB_URL".to_owned());
+    assert_eq!(shared.blobs.as_ref(), Some(&blobs));
+    let embedded = HostConfig {
+        redis: None,
+        blobs: None,
+        ..shared
+    };
+    assert_eq!(embedded, resolved(LOCAL));
+    assert!(
+        resolved("[redis]\nurl = \"redis://127.0.0.1\"").redis
+            == Some(RedisConfig {
+                url: Setting::Written("redis://127.0.0.1".to_owned()),
+                ..redis
+            })
+    );
+}
+
+#[test]
+fn a_setting_is_shown_without_its_text() {
+    let written = Setting::Written("redis://:password@host".to_owned());
+    assert!(!format!("{written:?}").contains("password"));
+    assert_eq!(written.value().unwrap(), "redis://:password@host");
+    let absent = Setting::Variable("WHARF_TEST_ABSENT".to_owned());
+    assert_eq!(absent.value(), Err("WHARF_TEST_ABSENT"));
 }
 
 #[test]

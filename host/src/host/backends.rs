@@ -32,6 +32,7 @@ impl Shared {
     pub(super) async fn connect(
         config: &HostConfig,
         secrets: &Secrets,
+        application: &str,
     ) -> Result<Option<Self>, StartError> {
         let Some(redis) = &config.redis else {
             return Ok(None);
@@ -43,7 +44,28 @@ impl Shared {
         let (values, streams) = tokio::join!(shared.values.greet(), shared.streams.greet());
         values?;
         streams?;
+        shared.check_owner(redis, application).await?;
         Ok(Some(shared))
+    }
+
+    /// Refuses keys that belong to another application: components of the same name would find each
+    /// other's data. While the server is away nobody can tell.
+    async fn check_owner(&self, config: &RedisConfig, application: &str) -> Result<(), StartError> {
+        let mut claim = redis::cmd("SET");
+        let key = self.values.key("application", "name");
+        claim.arg(key).arg(application).arg("NX").arg("GET");
+        let owner: Result<Option<String>, _> = claim.query_async(&mut self.values.clone()).await;
+        match owner {
+            Ok(Some(owner)) if owner != application => Err(StartError::OtherApplicationOnRedis {
+                prefix: config.prefix.clone(),
+                owner,
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "whose the keys in Redis are cannot be asked");
+                Ok(())
+            }
+        }
     }
 
     /// Waits for a server that cannot be reached, where this host needs it for keys that it never saw:
@@ -162,10 +184,7 @@ mod tests {
         let name = host_id(None, dir.path()).unwrap();
         assert_eq!(host_id(None, dir.path()).unwrap(), name);
         let configured: HostId = "east-1".parse().unwrap();
-        assert_eq!(
-            host_id(Some(&configured), dir.path()).unwrap(),
-            configured
-        );
+        assert_eq!(host_id(Some(&configured), dir.path()).unwrap(), configured);
         std::fs::write(dir.path().join("host"), "not a name\n").unwrap();
         let error = host_id(None, dir.path()).unwrap_err();
         assert!(matches!(error, StartError::HostName(_)), "{error:?}");

@@ -56,6 +56,16 @@ pub enum StartError {
         /// Whose it is.
         owner: String,
     },
+    /// The keys in Redis are another application's.
+    #[error(
+        "what begins with {prefix:?} in Redis belongs to the application {owner:?}: give this one another prefix in [redis]"
+    )]
+    OtherApplicationOnRedis {
+        /// What the keys begin with.
+        prefix: String,
+        /// Whose they are.
+        owner: String,
+    },
     /// The embedded store cannot be opened.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
@@ -63,7 +73,9 @@ pub enum StartError {
     #[error("the blob store cannot be opened")]
     Blobs(#[source] BlobError),
     /// The variable that says where Redis is does not.
-    #[error("the environment variable {0} is not set: it says where Redis is, as redis://HOST:PORT, or rediss://HOST:PORT for TLS (url_env of [redis] in the host configuration)")]
+    #[error(
+        "the environment variable {0} is not set: it says where Redis is, as redis://HOST:PORT, or rediss://HOST:PORT for TLS (url_env of [redis] in the host configuration)"
+    )]
     RedisUrl(String),
     /// The password for Redis is not to be had.
     #[error("the password for Redis is not to be had")]
@@ -149,7 +161,7 @@ impl Host {
         check_owner(&config.state_dir, &application.name)?;
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
-        let shared = Shared::connect(&config, &secrets).await?;
+        let shared = Shared::connect(&config, &secrets, &application.name).await?;
         let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
         let secrets = match &shared {
@@ -294,11 +306,7 @@ fn bind_to(bindings: &Arc<Bindings>) -> rollout::Bind {
 }
 
 /// How figures are brought up to date that are asked for, not counted.
-fn observe(
-    bindings: &Arc<Bindings>,
-    shared: Option<Shared>,
-    metrics: &Metrics,
-) -> admin::Observe {
+fn observe(bindings: &Arc<Bindings>, shared: Option<Shared>, metrics: &Metrics) -> admin::Observe {
     let bindings = bindings.clone();
     let shared = shared.map(|shared| (shared, metrics.redis_up()));
     Box::new(move || {

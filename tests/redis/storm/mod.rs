@@ -207,7 +207,7 @@ impl Storm {
             let manifest = &manifest;
             async move {
                 let name = format!("host-{number}");
-                Site::start(Place::new(&name, server, "", |_| Launch::of(manifest)).await).await
+                Site::start(Place::new(&name, server, "", Launch::of(manifest)).await).await
             }
         });
         Arc::new(Self {

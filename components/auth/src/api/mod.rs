@@ -1,8 +1,8 @@
 //! The HTTP interface, as a function from a request's parts to an answer.
 //!
 //! ```text
-//! POST /register  {email, password}       201 {id, email}         400 409 413
-//! POST /login     Authorization: Basic    200 {token, expires_in} 401
+//! POST /register  {email, password}       201 {id, email}         400 409 413 503
+//! POST /login     Authorization: Basic    200 {token, expires_in} 401 503
 //! POST /validate  Authorization: Bearer   200 the claims          401
 //! ```
 //!
@@ -20,6 +20,9 @@ use crate::token::{self, Denial};
 
 /// An address and a password fit many times over; more is not worth reading.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a client is asked to wait where the store may be back by then.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 const ACCOUNTS_UNREACHABLE: &str = "Accounts cannot be reached at the moment.";
 const BASIC_CHALLENGE: &str = r#"Basic realm="wharf", charset="UTF-8""#;
@@ -77,10 +80,14 @@ impl Answer {
         self
     }
 
-    /// The answer to any request when the store cannot even be opened.
+    /// The answer where the store did not do what it was asked: it may when it is asked again.
     #[must_use]
     pub fn store_unavailable(error: &StoreError) -> Self {
-        Self::fault(error, ACCOUNTS_UNREACHABLE)
+        Self {
+            status: 503,
+            ..Self::fault(error, ACCOUNTS_UNREACHABLE)
+        }
+        .with("retry-after", RETRY_AFTER_SECONDS)
     }
 
     fn fault(error: &dyn std::error::Error, sentence: &str) -> Self {
@@ -201,7 +208,10 @@ fn deny(denial: Denial) -> Answer {
 }
 
 fn account_fault(error: &AccountError) -> Answer {
-    Answer::fault(error, ACCOUNTS_UNREACHABLE)
+    match error {
+        AccountError::Store(error) => Answer::store_unavailable(error),
+        error => Answer::fault(error, ACCOUNTS_UNREACHABLE),
+    }
 }
 
 #[cfg(test)]

@@ -286,13 +286,19 @@ fn our_own_faults_are_500_with_the_cause_for_the_log_alone() {
     assert_eq!(misconfigured.status, 500);
     assert!(misconfigured.fault.unwrap().contains("AUTH_SIGNING_KEYS"));
     assert!(!misconfigured.body.to_string().contains("AUTH_SIGNING_KEYS"));
+}
 
+#[test]
+fn a_store_that_fails_is_503_with_when_to_come_back() {
+    let store = Memory::default();
     store.broken.set(true);
     for answer in [
         register(&store, "ada@example.org", "correct horse"),
         login(&store, "ada@example.org", "correct horse"),
+        Answer::store_unavailable(&StoreError("disk full".to_owned())),
     ] {
-        assert_eq!(answer.status, 500);
+        assert_eq!((answer.status, header(&answer, "retry-after")), (503, "5"));
+        assert!(!answer.body.to_string().contains("disk full"));
         assert!(answer.fault.unwrap().contains("disk full"));
     }
 }

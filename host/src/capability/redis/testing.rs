@@ -1,10 +1,7 @@
 //! What the tests of everything on Redis begin with.
 
 #[path = "../../../../tests/harness/redis_server.rs"]
-#[allow(
-    dead_code,
-    reason = "the end-to-end tests use what unit tests do not"
-)]
+#[allow(dead_code, reason = "the end-to-end tests use what unit tests do not")]
 mod redis_server;
 
 pub(crate) use redis_server::RedisServer;
@@ -36,3 +33,10 @@ pub(crate) fn open_cluster(server: &RedisServer) -> Redis {
     };
     Redis::open(&server.url(), &config, None).expect("a connection")
 }
+
+/// What a user needs on a server, as the README says it.
+pub(crate) const ACL_RULES: &str = "~wharf:* &wharf:bell -@all +@hash +@set +@sortedset +@stream \
+     +get +set +del +evalsha +script|load +multi +exec +ping +time +subscribe +publish";
+
+/// What a user needs in a cluster as well.
+pub(crate) const ACL_CLUSTER: &str = "+cluster|slots";
