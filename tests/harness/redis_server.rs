@@ -51,8 +51,13 @@ impl RedisServer {
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
             answer.starts_with("+OK")
         });
-        server.ask("CLUSTER INFO", |answer| answer.contains("cluster_state:ok"));
+        server.serves_its_slots();
         server
+    }
+
+    /// Waits until a node of a cluster takes commands: two seconds after its start.
+    fn serves_its_slots(&self) {
+        self.ask("CLUSTER INFO", |answer| answer.contains("cluster_state:ok"));
     }
 
     /// Starts one with these options of `redis-server`.

@@ -8,7 +8,7 @@ use crate::capability::embedded::Embedded;
 use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue};
 use crate::capability::redis::Redis;
 use crate::capability::secrets::Secrets;
-use crate::capability::streams::{EmbeddedStreams, Streams};
+use crate::capability::streams::{EmbeddedStreams, RedisStreams, Streams};
 use crate::config::model::{HostConfig, RedisConfig};
 use crate::manifest::model::Application;
 use crate::name::HostId;
@@ -131,7 +131,8 @@ async fn open_streams(
 ) -> Result<Arc<dyn Streams>, StartError> {
     if let Some(shared) = shared {
         let host = host_id(config.name.as_ref(), &config.state_dir)?;
-        tracing::info!(%host, redis = ?shared.streams, "key-value stores are shared");
+        tracing::info!(%host, redis = ?shared.streams, "messages and key-value stores are shared");
+        return Ok(Arc::new(RedisStreams::open(shared.streams.clone(), host)));
     }
     Ok(Arc::new(EmbeddedStreams::open(store).await?))
 }

@@ -14,11 +14,14 @@
 //! decided about a failed delivery (how often, how long between) is the caller's policy, not ours.
 
 mod embedded;
+mod redis;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::EmbeddedStreams;
+
+pub use self::redis::RedisStreams;
 
 use std::error::Error;
 use std::fmt;
@@ -37,6 +40,9 @@ pub const LENGTH_MAX_DEFAULT: u64 = 100_000;
 /// Largest message: body, headers and reply subject together. It is the default `max_payload` of
 /// NATS, which `wasmcloud:messaging` was made for; what is larger belongs into a blob.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest reason that is kept with a dead letter, in bytes. It is for a person to read.
+const REASON_BYTES_MAX: usize = 4096;
 
 /// What is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +225,13 @@ pub enum StreamError {
         /// Which entry was asked for.
         entry: EntryId,
     },
+    /// The backend cannot say what it holds.
+    #[error("the streams cannot be listed")]
+    Index {
+        /// What the backend said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The host failed: the backend cannot be reached, or its medium is broken.
     #[error("the stream of subject {subject} failed")]
     Backend {
@@ -238,7 +251,8 @@ pub enum StreamError {
 pub trait Streams: Send + Sync + 'static {
     /// Makes `group` known, with the time that a claim is leased for. It may be called again, and is
     /// after every open; a changed lease holds for later claims. A new group starts at the oldest
-    /// entry that the subject still holds: at everything, while no group has consumed from it.
+    /// entry that the subject still holds: at everything, while no group has consumed from it. The
+    /// first time after an open, what this host had leased before it is due at once.
     async fn declare(&self, group: &Group, lease: Duration) -> Result<(), StreamError>;
 
     /// Removes a group with its dead letters, and the entries that only it still owed. A group that no
@@ -284,7 +298,7 @@ pub trait Streams: Send + Sync + 'static {
     async fn acknowledge(&self, delivery: &Delivery) -> Result<(), StreamError>;
 
     /// Gives the delivery back, to be claimed again once `after` has passed; what is behind it does
-    /// not wait. The delay does not outlive the process: after an open it is due at once.
+    /// not wait. Where the delay is kept by this process, it is due at once after an open.
     async fn retry(
         &self,
         delivery: &Delivery,

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::{
     DeadLetter, Delivery, Entry, EntryId, Group, GroupStatus, LeaseToken, MESSAGE_BYTES_MAX,
-    Message, StreamError, Streams,
+    Message, REASON_BYTES_MAX, StreamError, Streams,
 };
 use crate::capability::embedded::{Applied, Embedded, EmbeddedError, Outcome, creating};
 use crate::name::Subject;
@@ -37,9 +37,6 @@ use schedule::{Appointment, GroupState, Schedule};
 /// Most dead letters that go back in one transaction; a redrive of all takes several, so that other
 /// writers wait some ten milliseconds and not for all of it.
 const REDRIVE_MAX: usize = 1000;
-
-/// Longest reason that is kept with a dead letter, in bytes. It is for a person to read.
-const REASON_BYTES_MAX: usize = 4096;
 
 /// Message streams in the embedded store's file.
 #[derive(Debug)]
