@@ -21,7 +21,6 @@ pub const BODY_BYTES: u32 = 200;
 pub const CONCURRENCY: usize = 32;
 
 pub fn measure(settings: &Settings, table: &mut Table) {
-    artifacts::tools();
     let runtime = tokio::runtime::Runtime::new().expect("the machine has threads");
     runtime.block_on(throughput::measure(settings, table));
     runtime.block_on(throughput::measure_hosts(settings, table));

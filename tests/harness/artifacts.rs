@@ -92,10 +92,22 @@ pub fn application() -> PathBuf {
     root().join("runtime-config/media.toml")
 }
 
-/// Installs, where they are missing, the programs that only the tests need: ffmpeg, Chromium, node.
+/// Installs, where they are missing, the programs that only the tests need: ffmpeg, Chromium, node,
+/// redis-server.
 pub fn tools() {
     static INSTALLED: Once = Once::new();
     INSTALLED.run(|| run(command().args(["setup", "--tests"])));
+}
+
+/// Installs redis-server where it is missing, with the other programs.
+pub fn install_redis_server() {
+    if Command::new("redis-server")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        tools();
+    }
 }
 
 /// Runs a command to its end, its output beside the tests' own, so that long steps show progress.

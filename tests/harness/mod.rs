@@ -16,7 +16,7 @@ pub mod redis_server;
 pub mod upstream;
 pub mod variant;
 
-pub use artifacts::{guest, root};
+pub use artifacts::{guest, install_redis_server, root};
 pub use client::{Client, Reply};
 pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};

@@ -1,11 +1,13 @@
 //! A Redis server of its own for each test, on a port that it finds free; ended by its process id.
-//! It is used by the host's own tests, too, so it knows nothing of either. Where there is no
-//! `redis-server`, it is installed as `wharf setup --tests` would.
+//! It is used by the host's own tests, too, so it knows nothing of either: each has a way
+//! of its own to install a `redis-server` where there is none.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::install_redis_server;
 
 /// A server starts in tens of milliseconds, on a machine that may be doing other things.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -62,6 +64,7 @@ impl RedisServer {
 
     /// Starts one with these options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
+        install_redis_server();
         let dir = tempfile::tempdir().expect("a temporary directory");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the port between the two; then another one is tried.

@@ -31,7 +31,6 @@ async fn converts(host: &Host) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
-    artifacts::tools();
     let redis = RedisServer::durable();
     let server = SocketAddr::from(([127, 0, 0, 1], redis.port()));
     let shared = scratch();
@@ -98,7 +97,6 @@ async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_at_one_host_is_good_at_another() {
-    artifacts::tools();
     let redis = RedisServer::durable();
     let server = SocketAddr::from(([127, 0, 0, 1], redis.port()));
     let shared = scratch();

@@ -199,7 +199,6 @@ backoff = { first = "20ms", max = "500ms" }
 
 impl Storm {
     async fn gather() -> Arc<Self> {
-        artifacts::tools();
         let redis = RedisServer::durable();
         let server = SocketAddr::from(([127, 0, 0, 1], redis.port()));
         let manifest = manifest();

@@ -6,8 +6,20 @@ mod redis_server;
 
 pub(crate) use redis_server::RedisServer;
 
+use std::sync::OnceLock;
+
+use wharf::toolchain::{Console, Tool, ensure};
+
 use super::Redis;
 use crate::config::model::{RedisConfig, Setting};
+
+/// Does what `wharf setup --tests` would for it.
+fn install_redis_server() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        ensure(&[Tool::RedisServer], &mut Console::stderr()).expect("there is a redis-server");
+    });
+}
 
 /// What a configuration without options resolves to.
 pub(crate) fn config() -> RedisConfig {
