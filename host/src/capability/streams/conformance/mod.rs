@@ -3,6 +3,8 @@
 //! clock that is runs them paused.
 
 mod leases;
+mod looking;
+mod order;
 mod retention;
 
 use std::collections::BTreeSet;
@@ -98,6 +100,9 @@ pub(crate) async fn every_promise(streams: &dyn Streams) {
     messages_arrive_whole_and_in_order(streams).await;
     two_groups_each_get_everything(streams).await;
     the_first_group_gets_what_was_there(streams).await;
+    order::every_group_gets_the_order_of_publication(streams).await;
+    order::what_comes_again_comes_before_what_is_new(streams).await;
+    order::everything_whose_lease_ran_out_comes_again_once(streams).await;
     leases::retries_wait_and_nothing_waits_for_them(streams).await;
     leases::a_lease_that_runs_out_is_lost(streams).await;
     leases::an_extended_lease_lasts(streams).await;
@@ -112,6 +117,12 @@ pub(crate) async fn every_promise(streams: &dyn Streams) {
     leases::concurrent_claims_share_the_work(streams).await;
     retention::an_unknown_group_is_refused(streams).await;
     retention::a_forgotten_group_owes_nothing(streams).await;
+    retention::the_slowest_group_bounds_a_subject(streams).await;
+    retention::a_later_group_is_not_given_dead_letters(streams).await;
+    looking::what_a_subject_holds_can_be_looked_at(streams).await;
+    looking::subjects_are_listed_with_their_length(streams).await;
+    looking::what_waits_for_another_attempt_is_counted(streams).await;
+    looking::dead_letters_can_be_seen_in_any_number(streams).await;
 }
 
 async fn messages_arrive_whole_and_in_order(streams: &dyn Streams) {

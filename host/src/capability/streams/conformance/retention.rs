@@ -170,3 +170,42 @@ pub(super) async fn a_forgotten_group_owes_nothing(streams: &dyn Streams) {
         "an entry's name is never used again"
     );
 }
+
+pub(super) async fn the_slowest_group_bounds_a_subject(streams: &dyn Streams) {
+    let fast = declared(streams, "bound", LEASE).await;
+    let slow = group("bound", "slow");
+    streams.declare(&slow, LEASE).await.unwrap();
+    streams.limit(&fast.subject, 2).await.unwrap();
+    publish(streams, &fast, &["a", "b"]).await;
+    for delivery in streams.claim(&fast, 9).await.unwrap() {
+        streams.acknowledge(&delivery).await.unwrap();
+    }
+    let error = streams.publish(message("bound", "c")).await.unwrap_err();
+    assert!(matches!(error, StreamError::Full { length_max: 2, .. }));
+    let claimed = streams.claim(&slow, 9).await.unwrap();
+    streams.acknowledge(&claimed[0]).await.unwrap();
+    publish(streams, &fast, &["c"]).await;
+    streams.publish(message("bound", "d")).await.unwrap_err();
+    streams.forget(&slow).await.unwrap();
+    assert_eq!(counts(streams, &fast).await, status(1, 1, 0, 0));
+    publish(streams, &fast, &["d"]).await;
+}
+
+pub(super) async fn a_later_group_is_not_given_dead_letters(streams: &dyn Streams) {
+    let first = declared(streams, "dead-later", LEASE).await;
+    publish(streams, &first, &["a", "b", "c"]).await;
+    let claimed = streams.claim(&first, 9).await.unwrap();
+    streams.dead_letter(&claimed[0], "poison").await.unwrap();
+    streams.dead_letter(&claimed[1], "poison").await.unwrap();
+    let later = group("dead-later", "later");
+    streams.declare(&later, LEASE).await.unwrap();
+    assert_eq!(counts(streams, &later).await, status(1, 1, 0, 0));
+    let got = claim_one(streams, &later).await;
+    assert_eq!(body(&got), "c");
+    streams.acknowledge(&got).await.unwrap();
+    streams.acknowledge(&claimed[2]).await.unwrap();
+    assert_eq!(counts(streams, &later).await, status(0, 0, 0, 0));
+    assert_eq!(streams.redrive(&first, None).await.unwrap(), 2);
+    assert_eq!(counts(streams, &later).await, status(2, 0, 0, 0));
+    assert_eq!(bodies(&streams.claim(&first, 9).await.unwrap()), ["a", "b"]);
+}

@@ -6,11 +6,14 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio::runtime::Handle;
 
-use super::super::{Delivery, StreamError};
+use super::super::{Delivery, EntryId, StreamError};
 use super::place::Place;
 use super::server::{CLAIM, Server, is_unknown_group};
 use super::settle::{self, Outcome};
 use super::{backend, damaged, entry};
+
+/// Why an entry that is no message becomes a dead letter at once.
+const NO_MESSAGE: &str = "it is no message: something else than a host wrote it";
 
 /// What a look found.
 #[derive(Debug)]
@@ -86,9 +89,24 @@ impl Handover {
             Err(error) => return Err(LookError::Redis(error)),
         };
         let claimed = entry::claimed(group, answer);
-        let (claimed, wait) = claimed.map_err(|_| LookError::Other(damaged(&group.subject)))?;
-        self.claimed = claimed;
+        let claimed = claimed.map_err(|_| LookError::Other(damaged(&group.subject)))?;
+        let wait = if claimed.damaged.is_empty() {
+            claimed.wait
+        } else {
+            Some(Duration::ZERO)
+        };
+        for (entry, attempt) in claimed.damaged {
+            tracing::error!(%group, entry_id = %entry, reason = NO_MESSAGE, "message moved to the dead letters");
+            self.settle(&entry, attempt, Outcome::Dead(NO_MESSAGE.to_owned()));
+        }
+        self.claimed = claimed.deliveries;
         Ok((self, Wait::Until(wait)))
+    }
+
+    /// Has an outcome carried out without waiting for it. If it never arrives, the lease runs out.
+    fn settle(&self, entry: &EntryId, attempt: u64, outcome: Outcome) {
+        let (server, place) = (&self.server, &self.place);
+        settle::settle(server, place, entry, attempt, outcome, &self.runtime);
     }
 
     /// The caller has it.
@@ -98,16 +116,9 @@ impl Handover {
 }
 
 impl Drop for Handover {
-    /// Queues the release. If it never arrives, the leases run out.
     fn drop(&mut self) {
         for delivery in std::mem::take(&mut self.claimed) {
-            settle::settle(
-                &self.server,
-                &self.place,
-                &delivery,
-                Outcome::Release,
-                &self.runtime,
-            );
+            self.settle(&delivery.entry, delivery.token.0, Outcome::Release);
         }
     }
 }

@@ -51,6 +51,21 @@ fn decode(subject: &Subject, fields: Value) -> Result<(Message, SystemTime), Dam
     Ok((message, published_at.ok_or(Damaged)?))
 }
 
+/// The same for a person to look at: what is no message is shown as an empty one.
+fn decode_to_show(subject: &Subject, entry: &EntryId, fields: Value) -> (Message, SystemTime) {
+    decode(subject, fields).unwrap_or_else(|Damaged| {
+        let ms = entry.as_str().split_once('-').map(|(ms, _)| ms.parse());
+        let empty = Message {
+            subject: subject.clone(),
+            body: Bytes::new(),
+            reply_to: None,
+            headers: Vec::new(),
+        };
+        let ms = ms.and_then(Result::ok).unwrap_or(0);
+        (empty, UNIX_EPOCH + Duration::from_millis(ms))
+    })
+}
+
 /// Whether it is the name of an entry, as this backend forms them.
 pub(super) fn is_id(entry: &EntryId) -> bool {
     let is_number = |text: &str| text.parse::<u64>().is_ok();
@@ -64,31 +79,41 @@ pub(super) fn published(answer: Value) -> Result<(EntryId, u64), Damaged> {
     Ok((id(entry)?, number(added)?))
 }
 
-/// What a claim found: deliveries, or else how long it is until something is due.
-pub(super) fn claimed(
-    group: &Group,
-    answer: Value,
-) -> Result<(Vec<Delivery>, Option<Duration>), Damaged> {
-    let [wait, claimed] = tuple(answer)?;
-    let deliveries = list(claimed)?
-        .into_iter()
-        .map(|delivery| {
-            let [entry, attempt, fields] = tuple(delivery)?;
-            let (message, published_at) = decode(&group.subject, fields)?;
-            let attempt = number(attempt)?;
-            Ok(Delivery {
-                entry: id(entry)?,
-                group: group.clone(),
-                attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
-                message,
-                published_at,
-                token: LeaseToken(attempt),
-            })
-        })
-        .collect::<Result<_, Damaged>>()?;
-    // Negative: nothing is due at all.
-    let wait = number(wait).ok().map(Duration::from_millis);
-    Ok((deliveries, wait))
+/// What a claim found.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) deliveries: Vec<Delivery>,
+    /// Entries that are no message, and are leased all the same: with their attempts.
+    pub(super) damaged: Vec<(EntryId, u64)>,
+    /// Where it found nothing: how long it is until something is due, if something will be.
+    pub(super) wait: Option<Duration>,
+}
+
+/// Reads what a claim found.
+pub(super) fn claimed(group: &Group, answer: Value) -> Result<Claimed, Damaged> {
+    let [wait, leased] = tuple(answer)?;
+    let mut claimed = Claimed {
+        // Negative: nothing is due at all.
+        wait: number(wait).ok().map(Duration::from_millis),
+        ..Claimed::default()
+    };
+    for leased in list(leased)? {
+        let [entry, attempt, fields] = tuple(leased)?;
+        let (entry, attempt) = (id(entry)?, number(attempt)?);
+        let Ok((message, published_at)) = decode(&group.subject, fields) else {
+            claimed.damaged.push((entry, attempt));
+            continue;
+        };
+        claimed.deliveries.push(Delivery {
+            entry,
+            group: group.clone(),
+            attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
+            message,
+            published_at,
+            token: LeaseToken(attempt),
+        });
+    }
+    Ok(claimed)
 }
 
 /// Whether each of the deliveries was still held.
@@ -116,16 +141,16 @@ pub(super) fn dead(subject: &Subject, answer: Value) -> Result<(usize, Vec<DeadL
     let (count, mut letters) = (shown.len(), Vec::new());
     for letter in shown {
         let [entry, letter, fields] = tuple(letter)?;
-        let letter = text(letter)?;
+        let (entry, letter) = (id(entry)?, text(letter)?);
         let mut parts = letter.splitn(3, ' ');
         let mut part = || parts.next().ok_or(Damaged);
         let (died_at, attempts, reason) = (part()?, part()?, part()?);
         if matches!(&fields, Value::Array(fields) if fields.is_empty()) {
             continue;
         }
-        let (message, published_at) = decode(subject, fields)?;
+        let (message, published_at) = decode_to_show(subject, &entry, fields);
         letters.push(DeadLetter {
-            entry: id(entry)?,
+            entry,
             attempts: attempts.parse().map_err(|_| Damaged)?,
             reason: reason.to_owned(),
             died_at: time(died_at.parse().map_err(|_| Damaged)?),
@@ -142,9 +167,10 @@ pub(super) fn entries(subject: &Subject, answer: Value) -> Result<Vec<Entry>, Da
     shown
         .map(|shown| {
             let [entry, fields] = tuple(shown)?;
-            let (message, published_at) = decode(subject, fields)?;
+            let entry = id(entry)?;
+            let (message, published_at) = decode_to_show(subject, &entry, fields);
             Ok(Entry {
-                entry: id(entry)?,
+                entry,
                 published_at,
                 message,
             })

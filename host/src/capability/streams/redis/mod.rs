@@ -163,7 +163,8 @@ impl RedisStreams {
     async fn settle(&self, delivery: &Delivery, outcome: Outcome) -> Result<(), StreamError> {
         let place = self.place(&delivery.group);
         let runtime = Handle::current();
-        let answer = settle::settle(&self.server, &place, delivery, outcome, &runtime);
+        let (entry, attempt) = (&delivery.entry, delivery.token.0);
+        let answer = settle::settle(&self.server, &place, entry, attempt, outcome, &runtime);
         // There is no answer where the runtime ends, and with it the task that sends.
         let held = answer.await;
         if held.map_err(|error| backend(&delivery.group.subject, error))?? {
@@ -423,21 +424,22 @@ impl Streams for RedisStreams {
     async fn dead(&self, group: &Group, limit: usize) -> Result<Vec<DeadLetter>, StreamError> {
         let place = self.place(group);
         let (mut shown, mut letters) = (0, Vec::new());
-        loop {
+        while letters.len() < limit {
             let most = PAGE.min(limit - letters.len());
             let arguments = |command: &mut Cmd| {
                 command.arg(group.name.as_str()).arg(shown);
-                command.arg(shown as i64 + most as i64 - 1);
+                command.arg(shown + most - 1);
             };
             let answer = self.ask(&place, &server::DEAD, arguments).await?;
             let page = entry::dead(&group.subject, answer);
             let (count, found) = page.map_err(|Damaged| damaged(&group.subject))?;
             shown += count;
             letters.extend(found);
-            if count < most || letters.len() >= limit {
-                return Ok(letters);
+            if count < most {
+                break;
             }
         }
+        Ok(letters)
     }
 
     async fn redrive(&self, group: &Group, entry: Option<&EntryId>) -> Result<u64, StreamError> {

@@ -54,6 +54,12 @@ impl Topic {
         &self.keys[1]
     }
 
+    /// What is there while somebody waits.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> &str {
+        &self.keys[5]
+    }
+
     /// The entries of the stream that it does not count as its own any more.
     pub(super) fn parked(&self) -> &str {
         &self.keys[4]

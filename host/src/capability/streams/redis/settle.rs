@@ -12,7 +12,7 @@ use redis::{Cmd, RedisError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::super::{Delivery, StreamError};
+use super::super::{EntryId, StreamError};
 use super::entry;
 use super::place::Place;
 use super::server::{SETTLE, Server};
@@ -45,7 +45,7 @@ struct Waiting {
 /// One outcome, and who wants to know whether it holds.
 #[derive(Debug)]
 struct Asked {
-    entry: String,
+    entry: EntryId,
     attempt: u64,
     outcome: Outcome,
     answer: oneshot::Sender<Result<bool, StreamError>>,
@@ -73,14 +73,15 @@ impl Queue {
 pub(super) fn settle(
     server: &Arc<Server>,
     place: &Arc<Place>,
-    delivery: &Delivery,
+    entry: &EntryId,
+    attempt: u64,
     outcome: Outcome,
     runtime: &Handle,
 ) -> oneshot::Receiver<Result<bool, StreamError>> {
     let (answer, answered) = oneshot::channel();
     let asked = Asked {
-        entry: delivery.entry.as_str().to_owned(),
-        attempt: delivery.token.0,
+        entry: entry.clone(),
+        attempt,
         outcome,
         answer,
     };
@@ -131,7 +132,7 @@ impl Asked {
             Outcome::Retry(_) => "retry",
             Outcome::Dead(_) => "dead",
         };
-        command.arg(what).arg(&self.entry).arg(self.attempt);
+        command.arg(what).arg(self.entry.as_str()).arg(self.attempt);
         match &self.outcome {
             Outcome::Retry(after) => {
                 command.arg(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
