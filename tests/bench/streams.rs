@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::harness::manifest::Scratch;
-use super::harness::{Launch, Manifest, RedisServer, artifacts};
+use super::harness::{Launch, Manifest, RedisServer};
 use super::redis::fleet::on_redis;
 use super::settings::Settings;
 use super::table::Table;

@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 
 use super::fleet::Place;
 use crate::harness::client::full;
-use crate::harness::{Client, Host, Launch, Manifest, RedisServer, artifacts, eventually};
+use crate::harness::{Client, Host, Launch, Manifest, RedisServer, eventually};
 use books::Posting;
 use dice::Dice;
 use weather::Blows;
