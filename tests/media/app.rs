@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::harness::client::{Body, empty, full};
 use crate::harness::manifest::Scratch;
@@ -48,9 +48,15 @@ impl App {
 
     /// A state directory of the caller's own, with code compiled for the shared host.
     pub async fn compiled() -> Scratch {
-        let compiled = App::shared().await.host.state().path().join("code");
+        static CODE: OnceCell<Scratch> = OnceCell::const_new();
+        let taken = CODE.get_or_init(async || {
+            let app = App::shared().await;
+            let code = scratch();
+            copy(&app.host.state().path().join("code"), code.path());
+            code
+        });
         let state = scratch();
-        copy(&compiled, &state.path().join("code"));
+        copy(taken.await.path(), &state.path().join("code"));
         state
     }
 }
