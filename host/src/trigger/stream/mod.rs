@@ -90,13 +90,18 @@ impl Consumer {
         let places = Arc::new(Semaphore::new(self.subscription.concurrency));
         let mut working = JoinSet::new();
         let mut failing = Failing::default();
-        loop {
-            let claimed = tokio::select! {
-                biased;
-                () = stop.claiming.cancelled() => break,
-                // Reaping as they end keeps the set no larger than the concurrency.
-                Some(_) = working.join_next() => continue,
-                claimed = self.claim(&places) => claimed,
+        'claims: loop {
+            let claim = self.claim(&places);
+            tokio::pin!(claim);
+            let claimed = loop {
+                tokio::select! {
+                    biased;
+                    () = stop.claiming.cancelled() => break 'claims,
+                    // Reaping as they end keeps the set no larger than the concurrency. The claim goes
+                    // on: cancelled, it would have to give back what was on its way.
+                    Some(_) = working.join_next() => {}
+                    claimed = &mut claim => break claimed,
+                }
             };
             match claimed {
                 Ok(deliveries) => {
