@@ -1,4 +1,5 @@
-//! The figures: what a request, a call, a conversion and a start cost, as one markdown table.
+//! The figures: what a request, a call, a message, a conversion and a start cost, as one markdown
+//! table.
 //!
 //! `cargo bench -p wharf-tests` runs the real binary and, beside it, what it is compared with; the
 //! table carries the machine, the commit and the spread. Options choose sections and counts:
@@ -12,14 +13,20 @@
 )]
 
 mod calls;
+mod chaos;
+mod consumer;
 mod convert;
+mod idle;
+mod latency;
 mod load;
 mod process;
 mod rollout;
 mod serve;
 mod settings;
 mod start;
+mod streams;
 mod table;
+mod throughput;
 
 #[path = "../media/app.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
@@ -37,6 +44,13 @@ mod rollouts {
     pub mod load;
     pub mod soak;
     pub mod timeline;
+}
+
+#[path = "../redis"]
+mod redis {
+    #[allow(dead_code, reason = "the tests use the rest of it")]
+    pub mod fleet;
+    pub mod storm;
 }
 
 use settings::{Section, Settings};
@@ -62,6 +76,8 @@ fn main() {
             Section::Convert => convert::measure(&settings, &mut table),
             Section::Start => start::measure(&settings, &mut table),
             Section::Rollout => rollout::measure(&settings, &mut table),
+            Section::Streams => streams::measure(&settings, &mut table),
+            Section::Chaos => chaos::measure(&settings, &mut table),
         }
     }
     println!("{table}");

@@ -124,8 +124,7 @@ impl Server {
 
     /// User and system time so far, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
-        let [user, system, ..] = times(&self.child.id().to_string());
-        (user + system) / TICKS_PER_SECOND
+        cpu_seconds_by(self.child.id())
     }
 
     /// A line of `/proc/PID/status` that is in kB, in MiB: `VmRSS`, `VmHWM`.
@@ -159,6 +158,12 @@ fn read(output: Box<dyn Read + Send>, announces: Announces, found: &mpsc::Sender
             None => eprintln!("  {line}"),
         }
     }
+}
+
+/// User and system time of a process so far, in seconds.
+pub fn cpu_seconds_by(pid: u32) -> f64 {
+    let [user, system, ..] = times(&pid.to_string());
+    (user + system) / TICKS_PER_SECOND
 }
 
 /// utime, stime, cutime and cstime of `/proc/PID/stat`, in ticks (proc_pid_stat(5), fields 14 to 17).

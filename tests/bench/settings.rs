@@ -6,13 +6,15 @@ use std::time::Duration;
 /// Printed where an option is wrong.
 pub const USAGE: &str = "\
 cargo bench -p wharf-tests -- [OPTIONS]
-  --only SECTIONS    of serve,calls,convert,start,rollout; all by default
+  --only SECTIONS    of serve,calls,convert,start,rollout,streams,chaos; all by default
   --rounds N         alternating runs of each contender, and starts of each kind [5]
   --seconds S        length of one run under load [4]
   --connections N    connections of the load [32]
   --conversions N    alternating conversions by the application and by ffmpeg [3]
   --minutes M        length of the sound that is converted [10]
-  --swaps N          swaps of the soak, and of the look at memory [1000]";
+  --swaps N          swaps of the soak, and of the look at memory [1000]
+  --messages N       messages that a run of `streams` works off [20000]
+  --storm N          messages that survive the storm of `chaos` [10000]";
 
 /// A part of the table.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,6 +24,8 @@ pub enum Section {
     Convert,
     Start,
     Rollout,
+    Streams,
+    Chaos,
 }
 
 impl FromStr for Section {
@@ -34,6 +38,8 @@ impl FromStr for Section {
             "convert" => Ok(Self::Convert),
             "start" => Ok(Self::Start),
             "rollout" => Ok(Self::Rollout),
+            "streams" => Ok(Self::Streams),
+            "chaos" => Ok(Self::Chaos),
             _ => Err(format!("there is no section {text:?}")),
         }
     }
@@ -48,6 +54,8 @@ pub struct Settings {
     pub conversions: usize,
     pub minutes: u32,
     pub swaps: usize,
+    pub messages: u32,
+    pub storm: u32,
     /// The options as they were given.
     pub arguments: String,
 }
@@ -66,6 +74,8 @@ impl Settings {
                 Section::Convert,
                 Section::Start,
                 Section::Rollout,
+                Section::Streams,
+                Section::Chaos,
             ],
             rounds: 5,
             run: Duration::from_secs(4),
@@ -73,6 +83,8 @@ impl Settings {
             conversions: 3,
             minutes: 10,
             swaps: 1000,
+            messages: 20_000,
+            storm: 10_000,
             arguments: arguments.join(" "),
         };
         let mut rest = arguments.into_iter();
@@ -103,6 +115,8 @@ impl Settings {
                 let swaps: u32 = count(option, value)?;
                 self.swaps = swaps as usize;
             }
+            "--messages" => self.messages = count(option, value)?,
+            "--storm" => self.storm = count(option, value)?,
             "--minutes" => self.minutes = count(option, value)?,
             _ => return Err(format!("there is no option {option}")),
         }

@@ -58,6 +58,10 @@ impl Aim {
     }
 }
 
+/// What a ratio ought to be at least.
+#[derive(Clone, Copy)]
+pub struct AtLeast(pub f64);
+
 /// One line.
 pub struct Row {
     cells: [String; 6],
@@ -94,12 +98,26 @@ impl Row {
     pub fn ratio(mut self, own: &Spread, other: &Spread, to: &str, aim: Option<Aim>) -> Self {
         let ratio = own.median() / other.median();
         let aim = aim.map(|aim| format!(" ({})", aim.text(ratio, "")));
-        let aim = aim.unwrap_or_default();
+        self.compare(ratio, to, &aim.unwrap_or_default());
+        self
+    }
+
+    /// The ratio of two medians of which more is better, and the aim for it.
+    pub fn share(mut self, own: &Spread, other: &Spread, to: &str, aim: Option<AtLeast>) -> Self {
+        let ratio = own.median() / other.median();
+        let aim = aim.map(|AtLeast(least)| {
+            let word = if ratio >= least { "met" } else { "missed" };
+            format!(" (at least {least}: {word})")
+        });
+        self.compare(ratio, to, &aim.unwrap_or_default());
+        self
+    }
+
+    fn compare(&mut self, ratio: f64, to: &str, aim: &str) {
         if !self.cells[5].is_empty() {
             self.cells[5].push_str("; ");
         }
         self.cells[5].push_str(&format!("{ratio:.2} of {to}{aim}"));
-        self
     }
 }
 

@@ -13,10 +13,8 @@ pub mod object_server;
 mod on_objects;
 pub mod operator;
 pub mod poll;
-#[allow(
-    dead_code,
-    reason = "the host's unit tests use what end-to-end tests do not"
-)]
+pub mod proxy;
+#[allow(dead_code, reason = "the host's own tests use the rest of it")]
 pub mod redis_server;
 pub mod upstream;
 pub mod variant;
@@ -27,5 +25,6 @@ pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};
 pub use operator::{Operator, Swap};
 pub use poll::eventually;
+pub use proxy::{Cut, Proxy};
 pub use redis_server::RedisServer;
 pub use variant::variant;

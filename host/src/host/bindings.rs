@@ -166,7 +166,9 @@ impl Bindings {
     /// there. Those that are this host's own have no excuse.
     fn may_come_later(&self, outcome: Result<(), StreamError>) -> Result<(), StreamError> {
         match outcome {
-            Err(error @ StreamError::Backend { .. }) if self.streams.shared() => {
+            Err(error @ (StreamError::Backend { .. } | StreamError::Index { .. }))
+                if self.streams.shared() =>
+            {
                 tracing::debug!(error = in_words(&error), "the streams are away");
                 Ok(())
             }

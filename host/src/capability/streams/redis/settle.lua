@@ -4,11 +4,38 @@
 --             | dead (value: the reason)
 -- Gives for each 1, or 0 where its lease was lost.
 local group, host = ARGV[3], ARGV[4]
-local done = {}
+local outcomes = (#ARGV - 4) / 4
+local done, is_done, held_by_host = {}, {}, {}
 
+-- Looks up what this host holds, for all deliveries together: mostly they lie close to each other.
+local function look_up()
+  local first, last = ARGV[6], ARGV[6]
+  for at = 10, #ARGV, 4 do
+    local id = ARGV[at]
+    first = is_after(first, id) and id or first
+    last = is_after(id, last) and id or last
+  end
+  local near = call('XPENDING', entries, group, first, last, outcomes * 4, host)
+  for _, found in ipairs(near) do
+    held_by_host[found[1]] = found[4]
+  end
+end
+
+-- What was not found with the others, or has changed since, is looked up by itself.
 local function holds(id, attempt)
-  local found = call('XPENDING', entries, group, id, id, 1, host)[1]
-  return found and found[4] == attempt
+  local count = held_by_host[id]
+  if not count and not is_done[id] then
+    local found = call('XPENDING', entries, group, id, id, 1, host)[1]
+    count = found and found[4]
+  end
+  held_by_host[id] = nil
+  return count == attempt
+end
+
+-- What this group is done with leaves it at the end, in one go.
+local function finish(id)
+  done[#done + 1] = id
+  is_done[id] = true
 end
 
 local function put_back(id, attempts, due_at)
@@ -23,8 +50,7 @@ end
 local steps = {}
 
 function steps.acknowledge(id)
-  call('XACK', entries, group, id)
-  done[#done + 1] = id
+  finish(id)
 end
 
 function steps.extend(id)
@@ -41,15 +67,17 @@ function steps.retry(id, attempt, after)
 end
 
 function steps.dead(id, attempt, reason)
-  call('XACK', entries, group, id)
   call('ZADD', dead, score(id), id)
   call('HSET', letters, id, string.format('%.0f %d ', now() * 1000, attempt) .. reason)
   call('HINCRBY', held, id, 1)
-  done[#done + 1] = id
+  finish(id)
 end
 
 local answers = {}
 local known = call('HEXISTS', groups, group) == 1
+if known and outcomes > 1 then
+  look_up()
+end
 for at = 5, #ARGV, 4 do
   local id, attempt = ARGV[at + 1], tonumber(ARGV[at + 2])
   local holding = known and holds(id, attempt)
@@ -59,6 +87,7 @@ for at = 5, #ARGV, 4 do
   answers[#answers + 1] = holding and 1 or 0
 end
 if #done > 0 then
+  call('XACK', entries, group, unpack(done))
   remove_settled(done, cursors_of_others(group))
 end
 return answers
