@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::admin_api::{assert_documented, operations};
-use crate::harness::{Host, Launch, Manifest, Operator, artifacts, eventually};
+use crate::harness::{Host, Launch, Manifest, Operator, RedisServer, artifacts, eventually};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -45,6 +45,30 @@ on!(
     figures_of_streams_are_in_the_metrics,
     every_call_on_streams_answers_as_its_description_says,
 );
+
+on!(
+    redis,
+    on_a_server_of_its_own(),
+    subjects_are_listed_as_a_table_and_as_json,
+    dead_letters_are_shown_with_their_reasons_and_go_back,
+    one_dead_letter_goes_back_by_its_entry,
+    a_look_shows_messages_and_takes_none,
+    what_is_published_by_hand_reaches_the_subscriber,
+    what_there_is_not_is_said_with_what_there_is,
+    a_group_is_forgotten_once_nobody_subscribes,
+    a_full_subject_takes_nothing_more,
+    figures_of_streams_are_in_the_metrics,
+    every_call_on_streams_answers_as_its_description_says,
+);
+
+/// Launches hosts on a Redis server that lives as long as what launches them.
+fn on_a_server_of_its_own() -> impl Fn(&Manifest) -> Launch {
+    let server = RedisServer::start();
+    move |manifest| {
+        let text = format!("name = \"alone\"\n[redis]\nurl = \"{}\"\n", server.url());
+        Launch::of(manifest).host_config(&text)
+    }
+}
 
 /// `work` is subscribed to by a worker, `unheard` by nobody.
 fn manifest(subscription: &str, more: &str) -> Manifest {

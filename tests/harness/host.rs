@@ -29,7 +29,8 @@ pub struct Launch {
     manifest: PathBuf,
     kept: Option<Manifest>,
     state: Scratch,
-    host_config: Option<PathBuf>,
+    /// The host configuration's text.
+    host_config: Option<String>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
 }
@@ -67,9 +68,7 @@ impl Launch {
 
     /// With this host configuration's text.
     pub fn host_config(mut self, text: &str) -> Self {
-        let path = self.state.path().join("host.toml");
-        std::fs::write(&path, text).expect("the target directory can be written");
-        self.host_config = Some(path);
+        self.host_config = Some(text.to_owned());
         self
     }
 
@@ -117,7 +116,9 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file);
-        if let Some(path) = &self.host_config {
+        if let Some(text) = &self.host_config {
+            let path = self.state.path().join("host.toml");
+            std::fs::write(&path, text).expect("the target directory can be written");
             command.arg("--host-config").arg(path);
         }
         let mut child = command.spawn().expect("the host was built");
