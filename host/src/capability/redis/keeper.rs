@@ -70,10 +70,10 @@ impl Keeper {
         let mut pause = RECONNECT_PAUSES.0;
         loop {
             match self.connect().await {
-                Ok(link) => {
+                Ok((link, listens)) => {
                     self.found(&link);
                     pause = RECONNECT_PAUSES.0;
-                    let lost = self.until_lost(&link).await;
+                    let lost = self.until_lost(&link, listens).await;
                     self.lost(lost);
                 }
                 Err(error) => {
@@ -86,17 +86,26 @@ impl Keeper {
         }
     }
 
-    /// A connection whose server answers: one that still loads its data does not count.
-    async fn connect(&self) -> Result<Link, RedisError> {
+    /// A connection whose server answers, and whether it listens for the bell. A server that still
+    /// loads its data does not count.
+    async fn connect(&self) -> Result<(Link, bool), RedisError> {
         let link = self.endpoint.connect().await?;
         ping(&link).await?;
-        if self.signals.listening.load(Ordering::Acquire) {
+        let listens = self.signals.listening.load(Ordering::Acquire);
+        if listens {
             link.clone().subscribe(&self.channel).await?;
         }
-        Ok(link)
+        Ok((link, listens))
     }
 
-    async fn until_lost(&self, link: &Link) -> RedisError {
+    async fn until_lost(&self, link: &Link, listens: bool) -> RedisError {
+        // Whoever asked to listen while this connection was made saw none to subscribe on.
+        if !listens
+            && self.signals.listening.load(Ordering::Acquire)
+            && let Err(error) = link.clone().subscribe(&self.channel).await
+        {
+            return error;
+        }
         loop {
             let _ = tokio::time::timeout(PING_EVERY, self.signals.doubt.notified()).await;
             if let Err(error) = ping(link).await {
@@ -113,15 +122,6 @@ impl Keeper {
             }
             State::Away(_) => tracing::info!(address = %self.address, "Redis is there again"),
             State::Up(_) => {}
-        }
-        // Whoever asked to listen while this connection was made saw none to subscribe on.
-        if self.signals.listening.load(Ordering::Acquire) {
-            let (link, channel) = (link.clone(), self.channel.clone());
-            tokio::spawn(async move {
-                if let Err(error) = link.subscribe(&channel).await {
-                    tracing::debug!(%error, "the bell cannot be heard on this connection");
-                }
-            });
         }
     }
 
