@@ -43,9 +43,7 @@ async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
         }
     });
     let place = async |name| {
-        let state = App::compiled().await;
-        std::os::unix::fs::symlink(shared.path(), state.path().join("blobs")).unwrap();
-        let launch = Launch::of(&manifest).state(&state);
+        let launch = Launch::of(&manifest).state(&App::compiled().await);
         Place::new(name, server, &blobs, launch).await
     };
     let (first, second) = (place("first").await, place("second").await);

@@ -13,10 +13,13 @@
 
 mod books;
 mod dice;
+mod report;
+mod site;
 mod subject;
 mod weather;
 
-use std::fmt;
+pub use report::Report;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,9 +33,10 @@ use tokio::time::{Instant, timeout};
 
 use super::fleet::Place;
 use crate::harness::client::full;
-use crate::harness::{Client, Host, Launch, Manifest, RedisServer, eventually};
+use crate::harness::{Launch, Manifest, RedisServer, eventually};
 use books::Posting;
 use dice::Dice;
+use site::Site;
 use weather::Blows;
 
 pub const HOSTS: u64 = 3;
@@ -57,92 +61,6 @@ pub struct Plan {
     pub messages: u64,
     pub blows: u64,
     pub seed: u64,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub struct Report {
-    pub messages: u64,
-    pub poison: usize,
-    pub hosts_killed: u64,
-    pub redis_killed: u64,
-    pub redis_paused: u64,
-    pub connections_cut: u64,
-    pub connections_held: u64,
-    /// Attempts to publish that were refused or not answered.
-    pub repeated: u64,
-    /// Messages of which the publisher did not know that they were accepted.
-    pub doubled: u64,
-    /// As the handler saw them.
-    pub deliveries: u64,
-    pub stormed: Duration,
-    pub settled: Duration,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} hosts and {} Redis servers killed and started again, Redis paused {} times, a host's \
-             connections cut {} times and held up {} times; {} attempts to publish repeated, {} messages \
-             thereby published twice; {} deliveries of {} messages, {} of them poison; {:.1} s of \
-             storm, settled {:.1} s later",
-            self.hosts_killed,
-            self.redis_killed,
-            self.redis_paused,
-            self.connections_cut,
-            self.connections_held,
-            self.repeated,
-            self.doubled,
-            self.deliveries,
-            self.messages,
-            self.poison,
-            self.stormed.as_secs_f64(),
-            self.settled.as_secs_f64(),
-        )
-    }
-}
-
-/// A place and the host that runs there, if it does.
-struct Site {
-    place: Place,
-    host: Mutex<Option<Host>>,
-    /// Where it serves.
-    address: std::sync::Mutex<Option<SocketAddr>>,
-}
-
-impl Site {
-    async fn start(place: Place) -> Self {
-        let site = Self {
-            place,
-            host: Mutex::default(),
-            address: std::sync::Mutex::default(),
-        };
-        site.restart(Duration::ZERO).await;
-        site
-    }
-
-    /// Kills the host, if it runs, and starts it again after so long.
-    async fn restart(&self, after: Duration) {
-        let mut held = self.host.lock().await;
-        self.serves_at(None);
-        // Dropping it sends SIGKILL.
-        drop(held.take());
-        tokio::time::sleep(after).await;
-        let host = self.place.launch().start().await;
-        self.serves_at(Some(host.http));
-        *held = Some(host);
-    }
-
-    fn serves_at(&self, address: Option<SocketAddr>) {
-        *self.address.lock().expect("no holder of this lock panics") = address;
-    }
-
-    /// A client of the host, if it runs.
-    fn client(&self) -> Option<Client> {
-        let address = *self.address.lock().expect("no holder of this lock panics");
-        address.map(Client::http1)
-    }
 }
 
 /// Everything that a storm happens to.
