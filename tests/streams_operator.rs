@@ -1,6 +1,7 @@
 //! Operators look into streams and help them: the commands and the calls behind them.
 //!
-//! Each test is a function over how a host is launched, so that it holds on every backend of streams.
+//! Each test is a function over how a host is launched, so that it holds on every backend of streams. They
+//! stand in one file past 500 lines since all look at one small application through the same few words.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -18,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 type On<'a> = &'a (dyn Fn(&Manifest) -> Launch + Sync);
 
 macro_rules! on {
-    ($backend:ident, $launch:expr, $($test:ident),* $(,)?) => {
+    ($backend:ident, $launch:expr, $($test:ident)*) => {
         mod $backend {
             use super::*;
             $(
@@ -31,34 +32,24 @@ macro_rules! on {
     };
 }
 
-on!(
-    embedded,
-    Launch::of,
-    subjects_are_listed_as_a_table_and_as_json,
-    dead_letters_are_shown_with_their_reasons_and_go_back,
-    one_dead_letter_goes_back_by_its_entry,
-    a_look_shows_messages_and_takes_none,
-    what_is_published_by_hand_reaches_the_subscriber,
-    what_there_is_not_is_said_with_what_there_is,
-    a_group_is_forgotten_once_nobody_subscribes,
-    a_full_subject_takes_nothing_more,
-    figures_of_streams_are_in_the_metrics,
-    every_call_on_streams_answers_as_its_description_says,
-);
+macro_rules! on_every_backend {
+    ($($test:ident)*) => {
+        on!(embedded, Launch::of, $($test)*);
+        on!(redis, on_a_server_of_its_own(), $($test)*);
+    };
+}
 
-on!(
-    redis,
-    on_a_server_of_its_own(),
-    subjects_are_listed_as_a_table_and_as_json,
-    dead_letters_are_shown_with_their_reasons_and_go_back,
-    one_dead_letter_goes_back_by_its_entry,
-    a_look_shows_messages_and_takes_none,
-    what_is_published_by_hand_reaches_the_subscriber,
-    what_there_is_not_is_said_with_what_there_is,
-    a_group_is_forgotten_once_nobody_subscribes,
-    a_full_subject_takes_nothing_more,
-    figures_of_streams_are_in_the_metrics,
-    every_call_on_streams_answers_as_its_description_says,
+on_every_backend!(
+    subjects_are_listed_as_a_table_and_as_json
+    dead_letters_are_shown_with_their_reasons_and_go_back
+    one_dead_letter_goes_back_by_its_entry
+    a_look_shows_messages_and_takes_none
+    what_is_published_by_hand_reaches_the_subscriber
+    what_there_is_not_is_said_with_what_there_is
+    a_group_is_forgotten_once_nobody_subscribes
+    a_full_subject_takes_nothing_more
+    figures_of_streams_are_in_the_metrics
+    every_call_on_streams_answers_as_its_description_says
 );
 
 /// Launches hosts on a Redis server that lives as long as what launches them.
