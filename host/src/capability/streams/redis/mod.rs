@@ -357,12 +357,8 @@ impl Streams for RedisStreams {
             let mut ring = std::pin::pin!(bell.notified());
             ring.as_mut().enable();
             let wait = match self.look(&place, max.max(1)).await {
-                Ok(Found::Some(deliveries)) => {
-                    self.server.found();
-                    return Ok(deliveries);
-                }
+                Ok(Found::Some(deliveries)) => return Ok(deliveries),
                 Ok(Found::Nothing(wait)) => {
-                    self.server.found();
                     pause = AWAY_PAUSES.0;
                     let patience = place.patience();
                     wait.map_or(patience, |wait| wait.min(patience))
@@ -372,7 +368,8 @@ impl Streams for RedisStreams {
                     continue;
                 }
                 Err(LookError::Redis(error)) if server::is_passing(&error) => {
-                    self.server.lost(&error);
+                    // Its connection has told whoever reads the log.
+                    tracing::debug!(%group, %error, "a claim waits for Redis");
                     let longer = (pause * 2).min(AWAY_PAUSES.1);
                     std::mem::replace(&mut pause, longer)
                 }

@@ -2,7 +2,6 @@
 //! not at all, whatever dies.
 
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 
@@ -39,8 +38,6 @@ pub(super) struct Server {
     /// The name of this host as a consumer.
     pub(super) host: HostId,
     channel: String,
-    /// Whether waiting claims have found it away, so that one of them says so.
-    away: AtomicBool,
 }
 
 impl Server {
@@ -50,7 +47,6 @@ impl Server {
             redis,
             host,
             channel,
-            away: AtomicBool::new(false),
         }
     }
 
@@ -75,20 +71,6 @@ impl Server {
                 command.query_async(&mut link).await
             }
             answer => answer,
-        }
-    }
-
-    /// A waiting claim found the server away. The first one says so, for all.
-    pub(super) fn lost(&self, error: &RedisError) {
-        if !self.away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "Redis cannot be reached; subscriptions wait until it can");
-        }
-    }
-
-    /// A claim was answered.
-    pub(super) fn found(&self) {
-        if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) {
-            tracing::info!("Redis is there again; subscriptions go on");
         }
     }
 }
