@@ -162,6 +162,13 @@ async fn group(host: &Host, what: &str, wanted: impl Fn(&Value) -> bool) -> Valu
 async fn dead_letters(host: &Host, count: u64) {
     let what = format!("{count} dead letters");
     group(host, &what, |group| group["dead"] == count).await;
+    // The figure runs ahead of what is on the disk by one commit.
+    let operator = Operator::of(host);
+    eventually(&what, WITHIN, async || {
+        let dead = operator.get("/v1/streams/work/dead").await.expect(200);
+        (dead.json().as_array()?.len() as u64 == count).then_some(())
+    })
+    .await;
 }
 
 async fn subjects_are_listed_as_a_table_and_as_json(on: On<'_>) {
