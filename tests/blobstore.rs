@@ -4,8 +4,7 @@
 use bytes::Bytes;
 
 use crate::harness::client::{channel, empty, generated, send_data};
-use crate::harness::object_server::ObjectServer;
-use crate::harness::{Client, Host, Launch, Manifest, eventually};
+use crate::harness::{Client, Host, Launch, Manifest, ObjectServer, eventually};
 
 pub const WORKERS: &str = r#"
 [component.writer]

@@ -23,6 +23,8 @@ pub use artifacts::{guest, install_redis_server, root};
 pub use client::{Client, Reply};
 pub use host::{Host, Launch};
 pub use manifest::{Manifest, scratch};
+pub use object_server::ObjectServer;
+pub use on_objects::BLOBS;
 pub use operator::{Operator, Swap};
 pub use poll::eventually;
 pub use proxy::{Cut, Proxy};

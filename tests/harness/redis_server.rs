@@ -45,16 +45,46 @@ impl RedisServer {
 
     /// The same, with more options.
     pub fn cluster_with(options: &[&str]) -> Self {
-        // By default its bus listens 10,000 above the port, which may be past the last.
-        let bus = Self::free_port().to_string();
-        let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-        let nothing = ["--save", "", "--appendonly", "no"];
-        let server = Self::with(&[&enabled[..], &nothing, options].concat());
+        let (server, _) = Self::node(options);
         server.ask("CLUSTER ADDSLOTSRANGE 0 16383", |answer| {
             answer.starts_with("+OK")
         });
         server.serves_its_slots();
         server
+    }
+
+    /// Starts a cluster of three nodes, which share the slots and keep nothing.
+    pub fn cluster_of_three() -> [Self; 3] {
+        let slots = ["0 5460", "5461 10922", "10923 16383"];
+        let nodes = slots.map(|slots| {
+            let (server, bus) = Self::node(&["--cluster-announce-ip", "127.0.0.1"]);
+            let add = format!("CLUSTER ADDSLOTSRANGE {slots}");
+            server.ask(&add, |answer| answer.starts_with("+OK"));
+            (server, bus)
+        });
+        let meets = nodes
+            .each_ref()
+            .map(|(server, bus)| format!("CLUSTER MEET 127.0.0.1 {} {bus}", server.port));
+        for meet in &meets[1..] {
+            nodes[0].0.ask(meet, |answer| answer.starts_with("+OK"));
+        }
+        nodes.map(|(server, _)| {
+            // Each has to have heard of the slots of all.
+            server.ask("CLUSTER INFO", |answer| {
+                answer.contains("cluster_state:ok") && answer.contains("cluster_size:3")
+            });
+            server
+        })
+    }
+
+    /// Starts a node of a cluster, which keeps nothing; with it goes the port of its bus.
+    fn node(options: &[&str]) -> (Self, String) {
+        // By default its bus listens 10,000 above the port, which may be past the last.
+        let bus = Self::free_port().to_string();
+        let enabled = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let nothing = ["--save", "", "--appendonly", "no"];
+        let server = Self::with(&[&enabled[..], &nothing, options].concat());
+        (server, bus)
     }
 
     /// Waits until a node of a cluster takes commands: two seconds after its start.

@@ -2,7 +2,6 @@
 //! be disturbed.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use crate::harness::{Launch, Proxy};
 
@@ -32,9 +31,4 @@ impl Place {
     pub fn launch(&self) -> Launch {
         self.launch.clone()
     }
-}
-
-/// `[blobs]` in a directory that all hosts share.
-pub fn blobs_at(directory: &Path) -> String {
-    format!("[blobs]\nurl = \"file://{}\"\n", directory.display())
 }

@@ -1,11 +1,13 @@
-//! The media application on two hosts that share Redis and blobs: either of them finishes what the
-//! other began.
+//! The media application on two hosts that share Redis and an S3 bucket: either of them finishes what
+//! the other began.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fleet::{Place, blobs_at};
-use crate::harness::{Client, Host, Launch, RedisServer, artifacts, eventually, scratch};
+use super::fleet::Place;
+use crate::harness::{
+    BLOBS, Client, Host, Launch, ObjectServer, RedisServer, artifacts, eventually,
+};
 use crate::media::{App, Sound, User, long, manifest};
 
 /// Long enough to be interrupted, short enough to be converted twice.
@@ -33,8 +35,7 @@ async fn converts(host: &Host) -> bool {
 async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
     let redis = RedisServer::durable();
     let server = SocketAddr::from(([127, 0, 0, 1], redis.port()));
-    let shared = scratch();
-    let blobs = blobs_at(shared.path());
+    let objects = ObjectServer::start();
     let manifest = manifest(|table| {
         for subscription in table["subscription"].as_array_mut().expect("a list") {
             let table = subscription.as_table_mut().expect("a table");
@@ -44,7 +45,8 @@ async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
     });
     let place = async |name| {
         let launch = Launch::of(&manifest).state(&App::compiled().await);
-        Place::new(name, server, &blobs, launch).await
+        let launch = objects.serve_blobs_of(launch, "media");
+        Place::new(name, server, BLOBS, launch).await
     };
     let (first, second) = (place("first").await, place("second").await);
     let hosts = [first.launch().start().await, second.launch().start().await];
@@ -87,26 +89,21 @@ async fn a_conversion_whose_host_dies_is_finished_by_the_other() {
     assert_eq!(user.jobs().await.len(), 1, "one upload, one job");
     let metrics = survivor.metrics().await;
     assert_eq!(metrics.sum("wharf_dead_letters_total", &[]), 0.0);
-    // What the dead host had half written is no object: its name has a `#`, which no object's has, and
-    // it goes when it is old enough for nobody to be writing it.
-    let results = std::fs::read_dir(shared.path().join("results"));
-    let names = results
-        .expect("the results' directory")
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let whole: Vec<String> = names.filter(|name| !name.contains('#')).collect();
-    assert_eq!(whole.len(), 1, "one job, one result: {whole:?}");
+    let keys = objects.keys();
+    let results = keys.iter().filter(|key| key.contains("/results/"));
+    assert_eq!(results.count(), 1, "one job, one result: {keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_at_one_host_is_good_at_another() {
     let redis = RedisServer::durable();
     let server = SocketAddr::from(([127, 0, 0, 1], redis.port()));
-    let shared = scratch();
-    let blobs = blobs_at(shared.path());
+    let objects = ObjectServer::start();
     let manifest = artifacts::application();
     let place = async |name| {
         let launch = Launch::at(&manifest).state(&App::compiled().await);
-        Place::new(name, server, &blobs, launch).await
+        let launch = objects.serve_blobs_of(launch, "media");
+        Place::new(name, server, BLOBS, launch).await
     };
     let (first, second) = (place("first").await, place("second").await);
     // Both at once: each would make the signing keys.

@@ -103,10 +103,7 @@ impl Bindings {
             gone.ended.cancel();
         }
         *self.lock() = bound;
-        *self
-            .subscribed
-            .lock()
-            .expect("no holder of this lock panics") = Subscribed {
+        *self.subscribed.lock().expect(UNPOISONED) = Subscribed {
             subscriptions: application.subscriptions.clone(),
             limits: application.streams.clone(),
         };
@@ -137,8 +134,7 @@ impl Bindings {
 
     /// What holds, as operators are told.
     pub(super) fn subscribed(&self) -> Subscribed {
-        let subscribed = self.subscribed.lock();
-        subscribed.expect("no holder of this lock panics").clone()
+        self.subscribed.lock().expect(UNPOISONED).clone()
     }
 
     async fn make(

@@ -261,7 +261,7 @@ impl KeyValue for RedisKeyValue {
 mod tests {
     use super::super::conformance;
     use super::*;
-    use crate::capability::redis::testing::{RedisServer, open, open_cluster};
+    use crate::capability::redis::testing::{RedisServer, open, open_cluster, open_limited};
 
     #[tokio::test]
     async fn a_redis_server_is_a_key_value_store() {
@@ -271,8 +271,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_redis_cluster_is_a_key_value_store() {
-        let server = RedisServer::cluster();
-        conformance::every_promise(&RedisKeyValue::open(open_cluster(&server))).await;
+        let nodes = RedisServer::cluster_of_three();
+        conformance::every_promise(&RedisKeyValue::open(open_cluster(&nodes[0]))).await;
+    }
+
+    #[tokio::test]
+    async fn so_it_is_for_a_user_who_may_do_no_more_than_the_documented() {
+        let server = [RedisServer::start()];
+        conformance::every_promise(&RedisKeyValue::open(open_limited(&server))).await;
+        let nodes = RedisServer::cluster_of_three();
+        conformance::every_promise(&RedisKeyValue::open(open_limited(&nodes))).await;
     }
 
     #[tokio::test]

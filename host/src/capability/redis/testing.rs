@@ -37,7 +37,7 @@ pub(crate) fn open(server: &RedisServer) -> Redis {
     Redis::open(&server.url(), &config(), None).expect("a connection")
 }
 
-/// A connection to a cluster.
+/// A connection to a cluster, of which `server` is a node.
 pub(crate) fn open_cluster(server: &RedisServer) -> Redis {
     let config = RedisConfig {
         cluster: true,
@@ -46,9 +46,26 @@ pub(crate) fn open_cluster(server: &RedisServer) -> Redis {
     Redis::open(&server.url(), &config, None).expect("a connection")
 }
 
+/// A connection of a user who may do no more than the README says, to a server or to the cluster of
+/// all `nodes`.
+pub(crate) fn open_limited(nodes: &[RedisServer]) -> Redis {
+    let cluster = nodes.len() > 1;
+    let more = if cluster { ACL_CLUSTER } else { "" };
+    for node in nodes {
+        let user = format!("ACL SETUSER wharf on >secret {ACL_RULES} {more}");
+        node.ask(user.trim_end(), |answer| answer.starts_with("+OK"));
+    }
+    let config = RedisConfig {
+        cluster,
+        username: Some("wharf".to_owned()),
+        ..config()
+    };
+    Redis::open(&nodes[0].url(), &config, Some("secret")).expect("a connection")
+}
+
 /// What a user needs on a server, as the README says it.
-pub(crate) const ACL_RULES: &str = "~wharf:* &wharf:bell -@all +@hash +@set +@sortedset +@stream \
+const ACL_RULES: &str = "~wharf:* &wharf:bell -@all +@hash +@set +@sortedset +@stream \
      +get +set +del +evalsha +script|load +multi +exec +ping +time +subscribe +publish";
 
 /// What a user needs in a cluster as well.
-pub(crate) const ACL_CLUSTER: &str = "+cluster|slots";
+const ACL_CLUSTER: &str = "+cluster|slots";

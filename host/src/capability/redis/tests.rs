@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::testing::{ACL_CLUSTER, ACL_RULES, RedisServer, config, open, open_cluster};
+use super::testing::{RedisServer, config, open, open_cluster, open_limited};
 use super::*;
 use crate::config::model::RedisConfig;
 
@@ -229,16 +229,8 @@ async fn a_command_whose_answer_was_lost_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_user_who_may_do_no_more_than_the_documented_is_enough() {
-    let server = RedisServer::start();
-    server.ask(
-        &format!("ACL SETUSER wharf on >secret {ACL_RULES}"),
-        |answer| answer.starts_with("+OK"),
-    );
-    let config = RedisConfig {
-        username: Some("wharf".to_owned()),
-        ..config()
-    };
-    let redis = Redis::open(&server.url(), &config, Some("secret")).unwrap();
+    let nodes = [RedisServer::start()];
+    let redis = open_limited(&nodes);
     assert!(redis.greet().await.unwrap());
     redis.listen().await.unwrap();
     set(&redis, 1).await.unwrap();
@@ -252,17 +244,8 @@ async fn a_user_who_may_do_no_more_than_the_documented_is_enough() {
 
 #[tokio::test]
 async fn so_it_is_in_a_cluster() {
-    let server = RedisServer::cluster();
-    server.ask(
-        &format!("ACL SETUSER wharf on >secret {ACL_RULES} {ACL_CLUSTER}"),
-        |answer| answer.starts_with("+OK"),
-    );
-    let config = RedisConfig {
-        cluster: true,
-        username: Some("wharf".to_owned()),
-        ..config()
-    };
-    let redis = Redis::open(&server.url(), &config, Some("secret")).unwrap();
+    let nodes = RedisServer::cluster_of_three();
+    let redis = open_limited(&nodes);
     assert!(redis.greet().await.unwrap());
     redis.listen().await.unwrap();
     set(&redis, 1).await.unwrap();

@@ -5,9 +5,7 @@ use tokio::time::Instant;
 
 use super::super::conformance;
 use super::*;
-use crate::config::model::{RedisConfig, Setting};
-
-use crate::capability::redis::testing::RedisServer;
+use crate::capability::redis::testing::{self, RedisServer};
 
 /// Longest that a test takes on a machine that does other things, too.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -15,39 +13,13 @@ const WITHIN: Duration = Duration::from_secs(120);
 const LEASE: Duration = Duration::from_secs(600);
 const LEASE_SHORT: Duration = Duration::from_millis(400);
 
-fn open_as(server: &RedisServer, host: &str, cluster: bool) -> RedisStreams {
-    let config = RedisConfig {
-        url: Setting::Written(server.url()),
-        cluster,
-        username: None,
-        password_secret: None,
-        prefix: "test".to_owned(),
-    };
-    let redis = Redis::open(&server.url(), &config, None).unwrap();
+/// Streams over `redis` for the host called `host`.
+fn streams(redis: Redis, host: &str) -> RedisStreams {
     RedisStreams::open(redis, host.parse().unwrap())
 }
 
 fn open(server: &RedisServer, host: &str) -> RedisStreams {
-    open_as(server, host, false)
-}
-
-/// A cluster of one node that serves all slots.
-async fn cluster() -> RedisServer {
-    let server = RedisServer::with(&["--save", "", "--cluster-enabled", "yes"]);
-    let slots = redis::cmd("CLUSTER")
-        .arg("ADDSLOTSRANGE")
-        .arg(0)
-        .arg(16383)
-        .clone();
-    ask::<()>(&server, &slots).await;
-    let info = redis::cmd("CLUSTER").arg("INFO").clone();
-    while !ask::<String>(&server, &info)
-        .await
-        .contains("cluster_state:ok")
-    {
-        tokio::task::yield_now().await;
-    }
-    server
+    streams(testing::open(server), host)
 }
 
 /// Asks the server something behind the backend's back.
@@ -90,8 +62,19 @@ async fn a_redis_server_is_a_stream_store() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster_is_a_stream_store() {
-    let server = cluster().await;
-    in_time(conformance::every_promise(&open_as(&server, "one", true))).await;
+    let nodes = RedisServer::cluster_of_three();
+    let streams = streams(testing::open_cluster(&nodes[0]), "one");
+    in_time(conformance::every_promise(&streams)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_it_is_for_a_user_who_may_do_no_more_than_the_documented() {
+    let server = [RedisServer::start()];
+    let limited = streams(testing::open_limited(&server), "one");
+    in_time(conformance::every_promise(&limited)).await;
+    let nodes = RedisServer::cluster_of_three();
+    let limited = streams(testing::open_limited(&nodes), "one");
+    in_time(conformance::every_promise(&limited)).await;
 }
 
 #[tokio::test]
@@ -99,8 +82,8 @@ async fn it_keeps_what_it_answered() {
     let server = RedisServer::start();
     let open = async || Box::new(open(&server, "one")) as _;
     in_time(conformance::survives_a_crash(open)).await;
-    let server = cluster().await;
-    let open = async || Box::new(open_as(&server, "one", true)) as _;
+    let nodes = RedisServer::cluster_of_three();
+    let open = async || Box::new(streams(testing::open_cluster(&nodes[0]), "one")) as _;
     in_time(conformance::survives_a_crash(open)).await;
 }
 
