@@ -12,6 +12,7 @@
 pub mod blobs;
 pub mod embedded;
 pub mod keyvalue;
+pub mod mounts;
 pub mod redis;
 pub mod secrets;
 pub mod streams;

@@ -1,6 +1,6 @@
 //! `wharf serve`: runs a single HTTP component with no manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,7 @@ use clap::Args;
 use super::up;
 use crate::config::{self, Overrides};
 use crate::manifest::defaults;
-use crate::manifest::model::{
-    Application, Artifact, Component, Drain, Grants, Limits, PathPattern, Preemption, Reuse, Route,
-};
+use crate::manifest::model::{Application, Artifact, Component, Limits, PathPattern, Reuse, Route};
 use crate::name::ComponentName;
 use crate::telemetry::{LogFormat, init_logs};
 
@@ -89,40 +87,19 @@ impl Serve {
             ..Limits::default()
         };
         let component = Component {
-            name: name.clone(),
-            artifact: Artifact {
-                path: self.component,
-                sha256: None,
-            },
-            build: None,
-            grants: Grants::default(),
             environment: environment(&self.environment)?,
-            secrets: BTreeMap::new(),
             limits,
-            preemption: Preemption::Epoch,
             reuse: Reuse {
                 requests_max: self.max_instance_reuse_count,
                 concurrent_max: self.max_instance_concurrent_reuse_count,
                 idle_timeout: defaults::REUSE_IDLE,
             },
-            health: None,
-            drain: Drain::default(),
-        };
-        let route = Route {
-            host: None,
-            methods: BTreeSet::new(),
-            path: PathPattern {
-                segments: Vec::new(),
-                wildcard: true,
-            },
-            component: name.clone(),
+            ..Component::new(name.clone(), Artifact::file(self.component))
         };
         Ok(Application {
-            name: name.to_string(),
-            components: BTreeMap::from([(name, component)]),
-            routes: vec![route],
-            subscriptions: Vec::new(),
-            streams: BTreeMap::new(),
+            components: BTreeMap::from([(name.clone(), component)]),
+            routes: vec![Route::new(PathPattern::any(), name.clone())],
+            ..Application::new(name.to_string())
         })
     }
 }

@@ -23,6 +23,7 @@ use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
 use crate::capability::blobs::BlobError;
 use crate::capability::embedded::{Embedded, EmbeddedError};
+use crate::capability::mounts::Mounts;
 use crate::capability::redis::RedisOpenError;
 use crate::capability::secrets::{SecretError, Secrets};
 use crate::capability::streams::StreamError;
@@ -163,6 +164,7 @@ impl Host {
         check_owner(&config.state_dir, &application.name)?;
         let secrets =
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
+        secrets.provide(application.provided_secrets.clone());
         let shared = Shared::connect(&config, &secrets, &application.name).await?;
         let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
@@ -200,6 +202,7 @@ impl Host {
                 backends,
                 metrics: metrics.clone(),
                 secrets,
+                mounts: Mounts::open(&config.state_dir).map_err(StartError::State)?,
             },
             log: RolloutLog::open(store.clone()).await?,
             artifacts: ArtifactStore::open(&config.state_dir)?,

@@ -26,6 +26,32 @@ pub struct Application {
     pub subscriptions: Vec<Subscription>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
+    /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
+    pub provided_secrets: BTreeMap<SecretName, ProvidedSecret>,
+}
+
+impl Application {
+    /// An application without components.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            components: BTreeMap::new(),
+            routes: Vec::new(),
+            subscriptions: Vec::new(),
+            streams: BTreeMap::new(),
+            provided_secrets: BTreeMap::new(),
+        }
+    }
+}
+
+/// A secret's value, which is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProvidedSecret(pub String);
+
+impl fmt::Debug for ProvidedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProvidedSecret")
+    }
 }
 
 /// A named service of the application.
@@ -41,12 +67,18 @@ pub struct Component {
     /// What it may use beyond computing.
     #[serde(default)]
     pub grants: Grants,
-    /// Environment variables; also what `wasi:config` answers.
+    /// Environment variables; also what `wasi:config` answers, unless there are variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// Environment variables whose values come from the host configuration's provider.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Configuration values apart from the environment, where the manifest's format has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Variables>,
+    /// Directories that it sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -64,14 +96,121 @@ pub struct Component {
     pub drain: Drain,
 }
 
+impl Component {
+    /// A component that may do nothing but compute, within the default limits.
+    pub fn new(name: ComponentName, artifact: Artifact) -> Self {
+        Self {
+            name,
+            artifact,
+            build: None,
+            grants: Grants::default(),
+            environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            variables: None,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            preemption: Preemption::default(),
+            reuse: Reuse::default(),
+            health: None,
+            drain: Drain::default(),
+        }
+    }
+}
+
 /// Where a component's bytes are, and what they must be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Resolved against the manifest's directory.
+    /// The file; resolved against the manifest's directory.
     #[serde(serialize_with = "path_for_people")]
     pub path: PathBuf,
     /// The digest that the bytes must have, where the manifest pins it.
     pub sha256: Option<Digest>,
+    /// What the file is made from, where it is not the manifest's own: then it lies in a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+impl Artifact {
+    /// The file at `path`.
+    pub fn file(path: PathBuf) -> Self {
+        Self {
+            path,
+            sha256: None,
+            origin: None,
+        }
+    }
+}
+
+/// What a component's file is made from: its source fetched, made a component if it is a core module,
+/// and composed with its dependencies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The component itself.
+    pub source: Source,
+    /// The digest that the source's bytes must have.
+    pub sha256: Option<Digest>,
+    /// Components that satisfy its imports, each an instance of its own.
+    #[serde(default)]
+    pub dependencies: Vec<Dependency>,
+}
+
+/// Where the bytes of a component or module are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A file; resolved against the manifest's directory.
+    Path(#[serde(serialize_with = "path_for_people")] PathBuf),
+    /// An `http` or `https` URL.
+    Url(String),
+    /// An OCI reference without scheme: `ghcr.io/owner/name:tag`, `name@sha256:...`.
+    Oci(String),
+}
+
+/// A component that satisfies imports of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The import, or the package whose interfaces are meant: `a:b/c@1.0.0`, `a:b/c`, `a:b`.
+    pub import: String,
+    /// Who satisfies it.
+    pub source: Source,
+    /// The digest that its bytes must have.
+    pub sha256: Option<Digest>,
+    /// The export that does, where it is not named like the import.
+    pub export: Option<String>,
+}
+
+/// Configuration values: what `wasi:config` and its like answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Variables {
+    /// Values by key.
+    pub plain: BTreeMap<String, String>,
+    /// Those that are secret.
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// A directory that a component sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where it sees it: an absolute path.
+    pub guest: String,
+    /// What it sees there.
+    pub source: MountSource,
+    /// Whether it may change what is there.
+    pub writable: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountSource {
+    /// A directory of the host's; resolved against the manifest's directory.
+    Directory(#[serde(serialize_with = "path_for_people")] PathBuf),
+    /// A directory below the state directory that the application's components share by this name,
+    /// empty when the host starts.
+    Ephemeral(String),
+    /// A directory made of these files, by their paths in it, when a revision is loaded.
+    Files(BTreeMap<String, PathBuf>),
 }
 
 /// How a component is built from source.
@@ -249,6 +388,18 @@ pub struct Route {
     pub component: ComponentName,
 }
 
+impl Route {
+    /// All requests to `path`.
+    pub fn new(path: PathPattern, component: ComponentName) -> Self {
+        Self {
+            host: None,
+            methods: BTreeSet::new(),
+            path,
+            component,
+        }
+    }
+}
+
 /// `/jobs/:id/events`, `/static/...`: literal segments, one-segment parameters, and optionally the
 /// rest of the path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,6 +408,16 @@ pub struct PathPattern {
     pub segments: Vec<PathSegment>,
     /// It ends in `/...`, which also matches the bare prefix.
     pub wildcard: bool,
+}
+
+impl PathPattern {
+    /// `/...`: every path.
+    pub fn any() -> Self {
+        Self {
+            segments: Vec::new(),
+            wildcard: true,
+        }
+    }
 }
 
 /// One segment of a path pattern.

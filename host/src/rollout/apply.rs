@@ -58,6 +58,8 @@ impl Rollouts {
         if request.dry_run {
             return Ok(plan);
         }
+        let provided = target.application.provided_secrets.clone();
+        self.maker.secrets.provide(provided);
         let mut begun = Vec::new();
         for change in &plan.components {
             if change.change != Change::Removed {

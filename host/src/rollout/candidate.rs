@@ -1,10 +1,12 @@
 //! Making a revision: from settings and an artifact to something that can be leased.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::store::RevisionRecord;
+use crate::capability::mounts::{MountError, Mounts};
 use crate::capability::secrets::{SecretError, Secrets};
-use crate::manifest::model::Component;
+use crate::manifest::model::{Component, Secret};
 use crate::name::ComponentName;
 use crate::runtime::{
     Artifact, Backends, Compiled, Context, Exports, InvokeError, LoadError, Loaded, MigrationError,
@@ -25,6 +27,14 @@ pub enum CandidateError {
         component: ComponentName,
         /// Why.
         source: SecretError,
+    },
+    /// A directory that it sees cannot be made.
+    #[error("component {component}")]
+    Mount {
+        /// Whose.
+        component: ComponentName,
+        /// Why.
+        source: MountError,
     },
     /// It is bound to requests or messages that it cannot take.
     #[error("component {component} does not export {export}, which {binding} needs")]
@@ -82,6 +92,8 @@ pub struct Maker {
     pub metrics: Arc<Metrics>,
     /// Where secret values come from.
     pub secrets: Secrets,
+    /// The directories that components see.
+    pub mounts: Mounts,
 }
 
 impl Maker {
@@ -112,15 +124,21 @@ impl Maker {
         exports: &Exports,
     ) -> Result<Loaded, CandidateError> {
         let settings = &record.settings;
-        let config: Vec<_> = settings.environment.clone().into_iter().collect();
-        let mut environment = config.clone();
-        for (variable, secret) in &settings.secrets {
-            let value = self.secrets.value(secret).await.map_err(|source| {
-                let component = settings.name.clone();
-                CandidateError::Secret { component, source }
-            })?;
-            environment.push((variable.clone(), value));
-        }
+        let environment = self
+            .values(settings, &settings.environment, &settings.secrets)
+            .await?;
+        let config = match &settings.variables {
+            Some(variables) => {
+                self.values(settings, &variables.plain, &variables.secrets)
+                    .await?
+            }
+            None => settings.environment.clone().into_iter().collect(),
+        };
+        let mounts = self.mounts.prepare(&settings.mounts).await;
+        let mounts = mounts.map_err(|source| {
+            let component = settings.name.clone();
+            CandidateError::Mount { component, source }
+        })?;
         let context = Context {
             component: settings.name.clone(),
             revision: record.revision,
@@ -130,11 +148,30 @@ impl Maker {
             reuse: settings.reuse.clone(),
             config,
             environment,
+            mounts,
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),
             over: Over::default(),
         };
         Ok(self.runtime.link(compiled, Arc::new(context), exports)?)
+    }
+
+    /// The values of a component's variables, the secret ones last.
+    async fn values(
+        &self,
+        settings: &Component,
+        plain: &BTreeMap<String, String>,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Vec<(String, String)>, CandidateError> {
+        let mut values: Vec<_> = plain.clone().into_iter().collect();
+        for (variable, secret) in secrets {
+            let value = self.secrets.value(secret).await.map_err(|source| {
+                let component = settings.name.clone();
+                CandidateError::Secret { component, source }
+            })?;
+            values.push((variable.clone(), value));
+        }
+        Ok(values)
     }
 }

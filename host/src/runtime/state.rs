@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{GuestTaskId, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
@@ -18,6 +18,7 @@ use super::tasks::{SharedCallees, Tasks};
 use super::work::{Work, WorkKind, WorkName};
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
+use crate::capability::mounts::MountedDirectory;
 use crate::capability::streams::{Delivery, Streams};
 use crate::manifest::model::{Grants, Limits, Reuse};
 use crate::name::{ComponentName, Digest, RevisionId};
@@ -49,10 +50,12 @@ pub struct Context {
     pub limits: Limits,
     /// How far its instances are shared.
     pub reuse: Reuse,
-    /// Configuration values, without secrets: what `wasi:config` answers.
+    /// Configuration values: what `wasi:config` answers.
     pub config: Vec<(String, String)>,
     /// Configuration and secrets: what the environment holds.
     pub environment: Vec<(String, String)>,
+    /// Directories that it sees.
+    pub mounts: Vec<MountedDirectory>,
     /// Who fulfils its capabilities.
     pub backends: Arc<Backends>,
     /// Where its work is counted.
@@ -194,13 +197,24 @@ impl Drop for Alive {
     }
 }
 
-/// What `wasi:cli` and its like answer.
+/// What `wasi:cli` and its like answer. A directory that is no longer there is not seen.
 fn wasi(context: &Context, log: &GuestLog) -> WasiCtx {
-    WasiCtxBuilder::new()
+    let mut builder = WasiCtxBuilder::new();
+    builder
         .envs(&context.environment)
         .stdout(log.stdout())
-        .stderr(log.stderr())
-        .build()
+        .stderr(log.stderr());
+    for mount in &context.mounts {
+        let may = if mount.writable {
+            FsPerms::ReadWrite
+        } else {
+            FsPerms::ReadOnly
+        };
+        if let Err(error) = builder.preopened_dir(&mount.host, &mount.guest, may) {
+            tracing::warn!(component = %context.component, revision = %context.revision, directory = %mount.host.display(), %error, "a mounted directory cannot be opened");
+        }
+    }
+    builder.build()
 }
 
 impl IoView for InstanceState {

@@ -1,7 +1,7 @@
 //! Tests of freshness, on real files below a temporary directory.
 
 use super::*;
-use crate::manifest::model::{Artifact, Drain, Grants, Limits, Preemption, Reuse};
+use crate::manifest::model::Artifact;
 
 struct Project {
     directory: tempfile::TempDir,
@@ -18,32 +18,8 @@ impl Project {
             c_toolchain: false,
         };
         let component = Component {
-            name: "auth".parse().unwrap(),
-            artifact: Artifact {
-                path: root.join(artifact),
-                sha256: None,
-            },
             build: Some(build),
-            grants: Grants::default(),
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            limits: Limits {
-                memory_bytes_max: 1,
-                deadline: Duration::from_secs(1),
-                response_idle: Duration::from_secs(1),
-                instances_max: 1,
-                queue_max: 1,
-                request_body_bytes_max: 1,
-                request_header_bytes_max: 1,
-            },
-            preemption: Preemption::Epoch,
-            reuse: Reuse {
-                requests_max: None,
-                concurrent_max: 1,
-                idle_timeout: Duration::from_secs(1),
-            },
-            health: None,
-            drain: Drain::default(),
+            ..Component::new("auth".parse().unwrap(), Artifact::file(root.join(artifact)))
         };
         Self {
             directory,

@@ -12,16 +12,18 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::RedisError;
 
 use crate::capability::redis::Redis;
-use crate::manifest::model::{Generate, Secret};
+use crate::manifest::model::{Generate, ProvidedSecret, Secret};
 use crate::name::SecretName;
 use ring::Ring;
 use shared::SharedRings;
@@ -86,6 +88,8 @@ pub enum SecretError {
 pub struct Secrets {
     dir: PathBuf,
     shared: Option<SharedRings>,
+    /// What the manifest brought with it.
+    provided: Arc<RwLock<BTreeMap<SecretName, ProvidedSecret>>>,
 }
 
 impl Secrets {
@@ -102,7 +106,17 @@ impl Secrets {
         Ok(Self {
             dir: dir.to_owned(),
             shared: None,
+            provided: Arc::default(),
         })
+    }
+
+    /// Answers these secrets from now on as well, before its own, and those that were provided before no
+    /// longer.
+    pub fn provide(&self, secrets: BTreeMap<SecretName, ProvidedSecret>) {
+        *self
+            .provided
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = secrets;
     }
 
     /// The same, with generated key rings in Redis. A ring that is here already goes there, unless
@@ -114,12 +128,18 @@ impl Secrets {
         }
     }
 
-    /// A secret that somebody wrote to its file.
+    /// A secret that somebody wrote to its file, or that came with the manifest.
     ///
     /// # Errors
     ///
     /// See [`SecretError`].
     pub fn plain(&self, name: &SecretName) -> Result<String, SecretError> {
+        let provided = self.provided.read();
+        if let Some(ProvidedSecret(value)) =
+            provided.unwrap_or_else(PoisonError::into_inner).get(name)
+        {
+            return Ok(value.clone());
+        }
         let text = self.read(name)?;
         text.map(|text| text.trim_end_matches('\n').to_owned())
             .ok_or_else(|| SecretError::Missing {

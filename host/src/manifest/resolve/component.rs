@@ -59,8 +59,6 @@ fn component(
     let drain = raw.drain.as_ref();
     let drain = drain.map(|drain| self::drain(&drain.value, report));
     Some(Component {
-        name: name.clone(),
-        artifact: artifact?,
         build,
         grants: grants.unwrap_or_default(),
         environment,
@@ -70,6 +68,7 @@ fn component(
         reuse: reuse.unwrap_or_default(),
         health: raw.health.as_ref().map(|health| health.value.0.clone()),
         drain: drain.unwrap_or_default(),
+        ..Component::new(name.clone(), artifact?)
     })
 }
 
@@ -81,7 +80,10 @@ fn artifact(
     let Short(raw) = &raw?.value;
     let path = below(directory, raw.path.as_ref()?, report)?;
     let sha256 = raw.sha256.as_ref().map(|digest| digest.value.0);
-    Some(Artifact { path, sha256 })
+    Some(Artifact {
+        sha256,
+        ..Artifact::file(path)
+    })
 }
 
 fn build(raw: &raw::Build, directory: &Path, report: &mut Report) -> Option<Build> {

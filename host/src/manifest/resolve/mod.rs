@@ -5,6 +5,7 @@ mod binding;
 mod component;
 mod reach;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::model::Application;
@@ -31,6 +32,7 @@ pub(super) fn application(
         routes,
         subscriptions,
         streams,
+        provided_secrets: BTreeMap::new(),
     };
     reach::warn(raw, &application, report);
     Some(application)

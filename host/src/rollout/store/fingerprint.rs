@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::StoreError;
-use crate::manifest::model::{Artifact, Component, Drain, Grants, Limits, Preemption, Reuse};
+use crate::manifest::model::{Artifact, Component};
 use crate::name::{ComponentName, Digest};
 
 /// Digests what decides how a revision of `settings` with an artifact of this `digest` works, which
@@ -40,22 +40,7 @@ pub fn fingerprint(settings: &Component, digest: &Digest) -> Result<String, Stor
 
 /// A component of which the manifest says nothing but its name.
 fn plain(name: &ComponentName) -> Component {
-    Component {
-        name: name.clone(),
-        artifact: Artifact {
-            path: PathBuf::new(),
-            sha256: None,
-        },
-        build: None,
-        grants: Grants::default(),
-        environment: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        limits: Limits::default(),
-        preemption: Preemption::default(),
-        reuse: Reuse::default(),
-        health: None,
-        drain: Drain::default(),
-    }
+    Component::new(name.clone(), Artifact::file(PathBuf::new()))
 }
 
 /// Takes out of `value` every member that `default` has as well.
