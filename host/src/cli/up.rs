@@ -98,7 +98,10 @@ impl Up {
             manifest: self.manifest,
             application: application.clone(),
         });
-        serve(&application, config, self.options.print_addresses, watch)
+        let name = application.name.clone();
+        let print = self.options.print_addresses;
+        let tell = move |addresses| tell(&name, addresses, print);
+        serve(&application, config, tell, watch)
     }
 }
 
@@ -118,7 +121,8 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
+/// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
+/// `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
@@ -126,7 +130,7 @@ fn build(application: &Application) -> anyhow::Result<()> {
 pub(super) fn serve(
     application: &Application,
     config: HostConfig,
-    print_addresses: bool,
+    tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -148,8 +152,7 @@ pub(super) fn serve(
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        let serving = || tell(&application.name, addresses, print_addresses);
-        host.serve(stop, serving).await;
+        host.serve(stop, || tell(addresses)).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
@@ -158,7 +161,7 @@ pub(super) fn serve(
 }
 
 /// Says where the host listens, now that it serves.
-fn tell(application: &str, addresses: Addresses, print: bool) {
+pub(super) fn tell(application: &str, addresses: Addresses, print: bool) {
     if print {
         let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
         let mut out = std::io::stdout().lock();

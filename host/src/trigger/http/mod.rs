@@ -6,6 +6,7 @@
 //!
 //! It is bound early and served later: a request that arrives in between waits in the kernel.
 
+mod one;
 mod respond;
 
 use std::convert::Infallible;
@@ -30,6 +31,8 @@ use crate::dispatch::Dispatch;
 use crate::name::RevisionId;
 use crate::routing::{Outcome, Router};
 use crate::runtime::{InvokeError, Trace};
+use one::One;
+pub use one::stop_when_connected;
 use respond::{Form, ResponseBody, failed, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
@@ -49,11 +52,17 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
 /// than the smallest of its buffers.
 const HTTP1_HEADERS_MAX: usize = 500;
 
+/// The same where one component has the listener to itself: hyper's own default, as under
+/// `wasmtime serve`.
+const HTTP1_HEADERS_MAX_OF_ONE: usize = 100;
+
 /// What the listener needs for its work.
 pub struct Server {
     router: ArcSwap<Router>,
     dispatch: Arc<Dispatch>,
     config: HttpListener,
+    /// One component has it all.
+    one: Option<One>,
     /// The header that pins a request to a revision, where requests may.
     revision_header: Option<HeaderName>,
 }
@@ -69,6 +78,7 @@ impl Server {
         Arc::new(Self {
             router: ArcSwap::from_pointee(router),
             dispatch,
+            one: config.one_component.clone().map(One::new),
             config,
             revision_header,
         })
@@ -137,7 +147,10 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_headers(HTTP1_HEADERS_MAX)
+            .max_headers(match self.one {
+                Some(_) => HTTP1_HEADERS_MAX_OF_ONE,
+                None => HTTP1_HEADERS_MAX,
+            })
             // With its flushing of pipelines, hyper would hold all of a response that nobody reads.
             .pipeline_flush(false);
         builder
@@ -160,6 +173,9 @@ impl Server {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
+        if let Some(one) = &self.one {
+            return one.answer(&self.dispatch, request).await;
+        }
         let form = Form::of(request.headers());
         let uri = request.uri();
         let host = uri.host().or_else(|| {
@@ -229,7 +245,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}; choose another with --http, --admin or the host configuration"
+    "cannot listen on {address}; choose another with --http (of serve: --addr), --admin or the host configuration"
 )]
 pub struct BindError {
     address: SocketAddr,
