@@ -451,3 +451,18 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
 }
+
+/// What `wasmtime serve` does not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_is_spoken_as_well() {
+    for name in ["compat2", "compat3"] {
+        let server = Program::Wharf.serve(name, &ALL);
+        let reply = crate::harness::Client::http2(server.address)
+            .get("/facts")
+            .await;
+        assert!(
+            reply.expect(200).text().starts_with("method GET\n"),
+            "{name}"
+        );
+    }
+}

@@ -44,6 +44,10 @@ pub struct Exchange {
     abandoned: Notify,
     /// The response's body has left, or nobody wants it any more.
     ended: AtomicBool,
+    /// Told when it is.
+    settled: Notify,
+    /// Whoever writes the response's body writes no more of it, and is still there.
+    stopped: AtomicBool,
     /// Whoever wrote the response's body failed or was stopped before its end.
     cut_off: AtomicBool,
     body_exceeded: AtomicBool,
@@ -61,6 +65,8 @@ impl Exchange {
             waiting: AtomicWaker::new(),
             abandoned: Notify::new(),
             ended: AtomicBool::new(false),
+            settled: Notify::new(),
+            stopped: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
             body_exceeded: AtomicBool::new(false),
         })
@@ -105,6 +111,7 @@ impl Exchange {
     fn end(&self) {
         self.turn(false);
         self.ended.store(true, Ordering::Relaxed);
+        self.settled.notify_one();
     }
 
     /// Whether nobody wants anything of the response any more.
@@ -121,6 +128,36 @@ impl Exchange {
     /// alone looks like an end.
     pub fn cut_off(&self) {
         self.cut_off.store(true, Ordering::SeqCst);
+    }
+
+    /// Whoever writes the response's body has failed: what it wrote is all there is, and where that has
+    /// no end, the body breaks off. To be said while what writes it is still there, which then waits
+    /// until the exchange is settled: once it is dropped, any body looks as if it had ended.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+
+    /// Resolves once the response's body has left or broken off, or nobody wants it any more. Where that
+    /// takes longer than progress may, the body is cut off.
+    pub async fn settled(&self, idle: Duration) {
+        while !self.has_ended() {
+            let (now, due) = (Instant::now(), self.due(idle));
+            if due <= now {
+                return self.cut_off();
+            }
+            tokio::select! {
+                () = self.settled.notified() => {}
+                // The turn may change meanwhile, and then it is due earlier.
+                () = tokio::time::sleep_until(due.min(now + idle)) => {}
+            }
+        }
+    }
+
+    /// Whether whoever writes the body has stopped. Where not, `cx` is woken when it does.
+    fn has_stopped(&self, cx: &mut Context<'_>) -> bool {
+        self.waiting.register(cx.waker());
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Whether the request's body was larger than allowed.
@@ -399,6 +436,13 @@ impl GuestBody {
         }
     }
 
+    /// What was written before its writer stopped, though this task may have had its turn.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let inner = &mut self.inner;
+        let rest = std::future::poll_fn(|cx| Pin::new(&mut *inner).poll_frame(cx));
+        std::pin::pin!(tokio::task::unconstrained(rest)).poll(cx)
+    }
+
     /// The server drops what it has not written yet when a body fails. Failing a moment later lets
     /// the head and the pieces that came before reach the client.
     fn break_off(
@@ -436,7 +480,14 @@ impl Body for GuestBody {
             ready!(pause.as_mut().poll(cx));
             return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() && self.exchange.has_stopped(cx) {
+            polled = self.poll_rest(cx);
+            if polled.is_pending() {
+                return self.break_off(Error::HttpProtocolError, cx);
+            }
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.track(&frame);
                 Poll::Ready(Some(Ok(frame)))
