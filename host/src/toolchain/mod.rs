@@ -31,7 +31,7 @@ pub use freshness::needs_build;
 pub use progress::{Console, Progress, Silent};
 pub use sources::{
     Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,
-    parse_reference, provide, pull, push_application, push_file,
+    provide, provide_one, pull, push_application, push_file,
 };
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};

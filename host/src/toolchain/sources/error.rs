@@ -17,6 +17,17 @@ pub struct ProvideError {
     pub source: SourceError,
 }
 
+impl ProvideError {
+    /// Whether a source is not there, rather than wrong.
+    pub fn is_absent(&self) -> bool {
+        match &self.source {
+            SourceError::Away { .. } => true,
+            SourceError::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 /// A source cannot be had, or nothing can be made of it. `from` is the source as it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

@@ -89,10 +89,12 @@ impl<'a> Fetcher<'a> {
                 let Some((digest, bytes)) = Store::latest(source) else {
                     return Err(SourceError::Away { from, why });
                 };
-                self.warnings.push(format!(
-                    "{from} cannot be reached ({why}): what was fetched last is used, \
-                     sha256:{digest}"
-                ));
+                if !self.access.offline {
+                    self.warnings.push(format!(
+                        "{from} cannot be reached ({why}): what was fetched last is used, \
+                         sha256:{digest}"
+                    ));
+                }
                 Ok(Fetched { bytes, digest })
             }
             Err(error) => Err(error),
@@ -139,6 +141,12 @@ impl<'a> Fetcher<'a> {
         from: &str,
         work: impl AsyncFnOnce(&mut dyn Progress) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
+        if self.access.offline {
+            return Err(SourceError::Away {
+                from: from.to_owned(),
+                why: "nobody was asked".to_owned(),
+            });
+        }
         install_crypto();
         let step = format!("fetching {from}");
         let began = Instant::now();

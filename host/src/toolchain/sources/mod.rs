@@ -25,13 +25,12 @@ pub use application::Pulled;
 pub use compose::{ComposeError, Part, compose};
 pub use error::{ProvideError, SourceError};
 pub use push::{Pushed, push_application, push_file};
-pub use registry::{is_local, parse_reference};
 
 use fetch::{Fetched, Fetcher};
 use store::Store;
 
 use super::progress::Progress;
-use crate::manifest::model::{Application, Origin, Source};
+use crate::manifest::model::{Application, Component, Origin, Source};
 use crate::name::Digest;
 
 /// Bytes of one source. A component with a language's whole runtime in it has 20 MB.
@@ -42,6 +41,8 @@ pub const SOURCE_BYTES_MAX: u64 = 256 << 20;
 pub struct Access {
     /// Registries are spoken to without TLS, wherever they are. Those of this machine always are.
     pub insecure: bool,
+    /// Nobody is asked: what was fetched before is what there is.
+    pub offline: bool,
 }
 
 /// Makes the artifacts of `application` that are made from something else, and gives warnings for
@@ -55,36 +56,49 @@ pub fn provide(
     access: Access,
     progress: &mut dyn Progress,
 ) -> Result<Vec<String>, ProvideError> {
-    let components = application.components.values();
-    let made = components.filter_map(|c| c.artifact.origin.as_ref().map(|origin| (c, origin)));
-    let mut made = made.peekable();
-    if made.peek().is_none() {
+    let mut warnings = Vec::new();
+    for component in application.components.values() {
+        warnings.extend(provide_one(component, access, progress)?);
+    }
+    Ok(warnings)
+}
+
+/// The same for one component.
+///
+/// # Errors
+///
+/// Its artifact cannot be had.
+pub fn provide_one(
+    component: &Component,
+    access: Access,
+    progress: &mut dyn Progress,
+) -> Result<Vec<String>, ProvideError> {
+    let Some(origin) = &component.artifact.origin else {
         return Ok(Vec::new());
-    }
+    };
     let mut fetcher = Fetcher::new(access, progress);
-    for (component, origin) in made {
-        let result = make(origin, &component.artifact.path, &mut fetcher);
-        result.map_err(|source| ProvideError {
-            component: component.name.clone(),
-            source,
-        })?;
-    }
+    let made = make(origin, &component.artifact.path, &mut fetcher);
+    made.map_err(|source| ProvideError {
+        component: component.name.clone(),
+        source,
+    })?;
     Ok(fetcher.warnings)
 }
 
-/// The component that `source` is or can be made, without a manifest that names it. Warnings come
-/// with it.
+/// The component that `source` is or can be made, without a manifest that names it. What is there must
+/// have the digest `sha256`, if one is given. Warnings come with it.
 ///
 /// # Errors
 ///
 /// It cannot be had.
 pub fn component(
     source: &Source,
+    sha256: Option<Digest>,
     access: Access,
     progress: &mut dyn Progress,
 ) -> Result<(Vec<u8>, Vec<String>), SourceError> {
     let mut fetcher = Fetcher::new(access, progress);
-    let fetched = fetcher.fetch(source, None)?;
+    let fetched = fetcher.fetch(source, sha256)?;
     let component = module::component(fetched.bytes, source)?;
     Ok((component, fetcher.warnings))
 }

@@ -20,6 +20,7 @@ use super::error::SourceError;
 use super::fetch::{CONNECT_LIMIT, SILENCE_LIMIT};
 use super::store::Store;
 use crate::manifest::model::Source;
+use crate::manifest::origin::parse_reference;
 use crate::name::Digest;
 use crate::telemetry::in_words;
 use crate::toolchain::progress::Progress;
@@ -50,7 +51,10 @@ impl Registry {
     /// The registry of `reference`, with the credentials that the Docker configuration has for it.
     pub(super) fn of(reference: &str, access: Access) -> Result<Self, SourceError> {
         let from = Source::Oci(reference.to_owned()).to_string();
-        let reference = parse_reference(reference)?;
+        let reference = parse_reference(reference).map_err(|why| SourceError::Reference {
+            reference: from.clone(),
+            why,
+        })?;
         let plain = access.insecure || is_local(reference.registry());
         let config = ClientConfig {
             protocol: if plain {
@@ -235,22 +239,8 @@ impl Registry {
     }
 }
 
-/// Reads a reference, with or without `oci://` before it.
-///
-/// # Errors
-///
-/// It is not one, or names no registry.
-pub fn parse_reference(text: &str) -> Result<Reference, SourceError> {
-    let bare = text.strip_prefix("oci://").unwrap_or(text);
-    bare.parse()
-        .map_err(|error: oci_client::ParseError| SourceError::Reference {
-            reference: text.to_owned(),
-            why: error.to_string(),
-        })
-}
-
 /// Whether a registry is one of this machine, to which nobody else listens.
-pub fn is_local(registry: &str) -> bool {
+fn is_local(registry: &str) -> bool {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         Some(_) | None => registry,
@@ -293,15 +283,5 @@ mod tests {
         ] {
             assert_eq!(is_local(registry), local, "{registry}");
         }
-    }
-
-    #[test]
-    fn references_are_read_with_and_without_their_scheme() {
-        let read = |text| parse_reference(text).map(|reference| reference.to_string());
-        assert_eq!(read("oci://ghcr.io/a/b:1").unwrap(), "ghcr.io/a/b:1");
-        assert_eq!(read("ghcr.io/a/b:1").unwrap(), "ghcr.io/a/b:1");
-        assert_eq!(read("127.0.0.1:5000/a").unwrap(), "127.0.0.1:5000/a:latest");
-        let error = read("oci://Not A Reference").unwrap_err().to_string();
-        assert!(error.contains("is not an OCI reference"), "{error}");
     }
 }
