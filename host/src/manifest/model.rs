@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use super::defaults;
+use crate::name::{
+    ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
+};
 
 /// One application: its components and what binds the world's events to them.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,9 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Subscriptions; one component subscribes to a subject at most once.
     pub subscriptions: Vec<Subscription>,
+    /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
+    /// subject by itself does not get it once more.
+    pub wildcards: Vec<Wildcard>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
     /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
@@ -38,6 +44,7 @@ impl Application {
             components: BTreeMap::new(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            wildcards: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
@@ -244,6 +251,20 @@ pub struct Grants {
     pub publish: BTreeSet<Subject>,
     /// Where its outbound HTTP requests may go.
     pub outbound_http: Vec<OutboundHost>,
+    /// What it may use under any name, where the manifest's format has no lists of names.
+    pub any: AnyName,
+}
+
+/// What a component may use under any name, beside what is granted by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnyName {
+    /// Key-value stores, all of them the application's: `default`, too.
+    pub keyvalue: bool,
+    /// Blob containers, to read and write.
+    pub blobstore: bool,
+    /// Subjects to publish to.
+    pub publish: bool,
 }
 
 /// How a blob container may be used.
@@ -447,6 +468,37 @@ pub struct Subscription {
     pub deliveries_max: u32,
     /// The pause before a retry.
     pub backoff: Backoff,
+}
+
+impl Subscription {
+    /// The component's subscription to `subject`, within the default limits.
+    pub fn new(subject: Subject, component: ComponentName) -> Self {
+        Self {
+            subject,
+            component,
+            concurrency: defaults::SUBSCRIPTION_CONCURRENCY,
+            lease: defaults::SUBSCRIPTION_LEASE,
+            deadline: defaults::SUBSCRIPTION_DEADLINE,
+            deliveries_max: defaults::SUBSCRIPTION_DELIVERIES_MAX,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// What binds the messages of many subjects to a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wildcard {
+    /// Which subjects.
+    pub pattern: SubjectPattern,
+    /// Who handles their messages.
+    pub component: ComponentName,
+}
+
+impl Wildcard {
+    /// The subscription to one of the subjects.
+    pub fn on(&self, subject: &Subject) -> Subscription {
+        Subscription::new(subject.clone(), self.component.clone())
+    }
 }
 
 /// Exponential backoff with full jitter between retries.

@@ -8,7 +8,7 @@ use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
 use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
+    Access, AnyName, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
     Secret,
 };
 use crate::manifest::raw::{self, Manifest};
@@ -142,6 +142,7 @@ fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
         blobstore,
         publish: publish.unwrap_or_default(),
         outbound_http: outbound(raw, known, report),
+        any: AnyName::default(),
     }
 }
 
