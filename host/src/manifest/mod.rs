@@ -8,6 +8,7 @@ pub mod defaults;
 
 mod forms;
 pub mod model;
+pub mod origin;
 mod outbound;
 mod pattern;
 mod raw;
