@@ -1,7 +1,8 @@
 //! `wasi:keyvalue`, both drafts, from one trait.
 //!
 //! `default`, and the empty identifier that wasmtime uses, are the component's own store; any other
-//! label is a store that the application shares among those whom it is granted to.
+//! label is a store that the application shares among those whom it is granted to. Whoever may open
+//! stores of any name shares all of them, `default` as well.
 
 use std::sync::Arc;
 
@@ -48,6 +49,9 @@ impl InstanceState {
         } else {
             identifier
         };
+        if self.context.grants.any.keyvalue {
+            return Ok(self.bucket_of(StoreId::named(label)));
+        }
         let label = label
             .parse::<StoreLabel>()
             .map_err(|_| Refusal::NoSuchStore)?;
@@ -60,12 +64,15 @@ impl InstanceState {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
-        let backend = self.context.backends.keyvalue.clone();
-        Ok(Bucket {
-            backend,
+        Ok(self.bucket_of(store))
+    }
+
+    fn bucket_of(&self, store: StoreId) -> Bucket {
+        Bucket {
+            backend: self.context.backends.keyvalue.clone(),
             store,
             pages: Vec::new(),
-        })
+        }
     }
 
     fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
