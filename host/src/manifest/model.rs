@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::ambient::Ambient;
 use super::defaults;
 use crate::name::{
     ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
@@ -86,6 +87,9 @@ pub struct Component {
     /// Directories that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What it has without a grant, where it is run without a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambient: Option<Ambient>,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -115,6 +119,7 @@ impl Component {
             secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
+            ambient: None,
             limits: Limits::default(),
             preemption: Preemption::default(),
             reuse: Reuse::default(),

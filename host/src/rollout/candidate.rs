@@ -149,6 +149,8 @@ impl Maker {
             config,
             environment,
             mounts,
+            ambient: settings.ambient.clone(),
+            instance_ids: Default::default(),
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),
