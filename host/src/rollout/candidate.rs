@@ -151,6 +151,7 @@ impl Maker {
             mounts,
             ambient: settings.ambient.clone(),
             instance_ids: Default::default(),
+            route_headers: settings.route_headers,
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),

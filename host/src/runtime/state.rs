@@ -63,6 +63,8 @@ pub struct Context {
     pub ambient: Option<Ambient>,
     /// Numbers its instances, where they are told.
     pub instance_ids: AtomicU64,
+    /// Its requests to other components are told how they got there.
+    pub route_headers: bool,
     /// Who fulfils its capabilities.
     pub backends: Arc<Backends>,
     /// Where its work is counted.
