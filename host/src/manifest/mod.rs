@@ -4,6 +4,7 @@
 //! [`Application`]. Everything wrong is reported at once. This is the only place that knows how a
 //! manifest is written; where it runs is [`crate::config`]'s matter.
 
+pub mod ambient;
 pub mod defaults;
 
 mod forms;
@@ -22,7 +23,7 @@ use std::path::Path;
 use crate::document::Report;
 pub use crate::document::{Problem, Problems};
 use model::Application;
-pub use outbound::INTERNAL_DOMAIN;
+pub use outbound::{INTERNAL_DOMAIN, SPIN_INTERNAL_DOMAIN, internal_component};
 
 /// A valid manifest.
 #[derive(Debug, Clone, PartialEq)]

@@ -19,7 +19,7 @@ use super::store::{NewRollout, RevisionRecord, StoreError, fingerprint};
 use super::{RolloutError, Rollouts};
 use crate::manifest::{
     self,
-    model::{Application, Component, Route, Subscription},
+    model::{Application, Component, Route, RouteTarget, Subscription},
 };
 use crate::name::{ComponentName, Digest, RolloutId};
 use crate::runtime::{Artifact, shape};
@@ -148,7 +148,10 @@ impl Rollouts {
             let limit = |(subject, limits): (_, &manifest::model::StreamLimits)| {
                 format!("stream {subject} holds at most {}", limits.length_max)
             };
+            let wildcard =
+                |one: &manifest::model::Wildcard| format!("{} -> {}", one.pattern, one.component);
             subscriptions
+                .chain(application.wildcards.iter().map(wildcard))
                 .chain(application.streams.iter().map(limit))
                 .collect::<Vec<_>>()
         };
@@ -384,7 +387,11 @@ fn route_line(route: &Route) -> String {
         methods.join(",")
     };
     let host = route.host.as_deref().unwrap_or_default();
-    format!("{methods} {host}{} -> {}", route.path, route.component)
+    let target = match &route.target {
+        RouteTarget::Component(name) => name.to_string(),
+        RouteTarget::Response(response) => format!("a response of its own, {}", response.status),
+    };
+    format!("{methods} {host}{} -> {target}", route.path)
 }
 
 fn subscription_line(subscription: &Subscription) -> String {

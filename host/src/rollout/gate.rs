@@ -50,7 +50,7 @@ pub fn check_bindings(
     let routed = application
         .routes
         .iter()
-        .any(|route| route.component == *name);
+        .any(|route| route.component() == Some(name));
     if loaded.http.is_none() && (routed || settings.health.is_some()) {
         let binding = if routed {
             "its route"
@@ -63,6 +63,12 @@ pub fn check_bindings(
     for subscription in &application.subscriptions {
         if subscription.component == *name && loaded.messages.is_none() {
             let binding = format!("its subscription to {}", subscription.subject);
+            missing("wasmcloud:messaging/handler@0.2.0", binding);
+        }
+    }
+    for wildcard in &application.wildcards {
+        if wildcard.component == *name && loaded.messages.is_none() {
+            let binding = format!("its subscription to {}", wildcard.pattern);
             missing("wasmcloud:messaging/handler@0.2.0", binding);
         }
     }
