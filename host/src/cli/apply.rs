@@ -10,6 +10,7 @@ use clap::Args;
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
+use super::sources::{self, Sources};
 use crate::document::text_of;
 use crate::manifest::{self, model::Application, model::Component};
 use crate::name::{ComponentName, Digest};
@@ -19,7 +20,7 @@ use crate::toolchain;
 
 /// Makes a manifest true in a running host, component by component, without losing a request.
 ///
-/// What is missing is built first, as `wharf up` does. Components that stay as they are are not
+/// What is missing is built or fetched first, as `wharf up` does. Components that stay as they are are not
 /// touched. ^C ends watching, not the rollouts.
 #[derive(Args)]
 pub struct Apply {
@@ -34,6 +35,8 @@ pub struct Apply {
     /// Return once the new revisions serve, and do not wait for the earlier ones to finish their work.
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    sources: Sources,
     #[command(flatten)]
     options: Options,
 }
@@ -58,6 +61,7 @@ impl Apply {
         if !self.no_build && application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
+        self.sources.provide(&application, sources::to_stderr)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));

@@ -25,7 +25,7 @@ use crate::rollout::model::{
 };
 use crate::rollout::{RolloutError, Rollouts};
 use crate::telemetry::in_words;
-use crate::toolchain::{self, Changes, Silent, WatchError, Watcher};
+use crate::toolchain::{self, Access, Changes, Silent, WatchError, Watcher};
 
 /// Who asks for the rollouts, in the history.
 const BY: &str = "wharf up --watch";
@@ -36,6 +36,8 @@ pub(super) struct Watch {
     pub(super) manifest: PathBuf,
     /// What it said when the host started.
     pub(super) application: Application,
+    /// How sources that are elsewhere may be asked.
+    pub(super) access: Access,
 }
 
 /// The host is shutting down.
@@ -79,6 +81,7 @@ impl Watch {
         let watching = Watching {
             manifest: self.manifest,
             application: self.application,
+            access: self.access,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -111,6 +114,7 @@ pub(super) enum StartError {
 struct Watching {
     manifest: PathBuf,
     application: Application,
+    access: Access,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -200,6 +204,9 @@ impl Watching {
             toolchain::build(&self.application, Some(name), &mut Silent)?;
             built = Some(began.elapsed());
         }
+        for warning in toolchain::provide_one(component, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
+        }
         let bytes = std::fs::read(&component.artifact.path)?;
         let digest = Digest::of(&bytes);
         if self
@@ -237,6 +244,9 @@ impl Watching {
         let application = loaded.application;
         if application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut Silent)?;
+        }
+        for warning in toolchain::provide(&application, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
         }
         let mut artifacts = BTreeMap::new();
         for (name, component) in &application.components {
