@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::up;
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
-use crate::document::text_of;
 use crate::manifest::{self, model::Application, model::Component};
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
@@ -47,7 +47,7 @@ impl Apply {
     /// new revision does not serve in the end.
     pub fn run(self) -> anyhow::Result<()> {
         // What is sent is what was checked, whatever happens to the file meanwhile.
-        let text = text_of(&self.manifest)?;
+        let text = manifest::text(&self.manifest)?;
         let loaded = manifest::resolve(&text, &self.manifest)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
@@ -58,6 +58,7 @@ impl Apply {
         if !self.no_build && application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
+        let application = up::bound(application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));

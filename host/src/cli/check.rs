@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MANIFEST;
+use super::{MANIFEST, up};
 use crate::config::{self, Overrides};
 use crate::manifest;
 use crate::runtime;
@@ -34,7 +34,7 @@ impl Check {
         if let Some(file) = &self.host_config {
             config::load(Some(file), Overrides::default())?;
         }
-        let application = loaded.application;
+        let application = up::bound(loaded.application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
@@ -56,7 +56,7 @@ impl Check {
             self.manifest.display(),
             application.components.len(),
             application.routes.len(),
-            application.subscriptions.len()
+            application.subscriptions.len() + application.wildcards.len()
         );
         Ok(())
     }

@@ -15,7 +15,6 @@ use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Subscription};
 use crate::routing::Router;
 use crate::telemetry::{Metrics, in_words};
-use crate::trigger::http::Server;
 use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
 
 /// How often streams that hosts share are asked for subjects that patterns match: a host that published
@@ -27,7 +26,6 @@ const UNPOISONED: &str = "no holder of this lock panics";
 
 /// The routes and subscriptions that hold.
 pub(super) struct Bindings {
-    server: Arc<Server>,
     streams: Arc<PatternStreams>,
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
@@ -57,14 +55,12 @@ struct Bound {
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
-        server: Arc<Server>,
         streams: Arc<PatternStreams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
         instances_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
-            server,
             streams,
             dispatch,
             metrics,
@@ -186,7 +182,7 @@ impl Bindings {
             limits: application.streams.clone(),
             wildcards: application.wildcards.clone(),
         };
-        self.server.route_by(Router::new(&application.routes));
+        self.dispatch.route_by(Router::new(&application.routes));
         self.may_come_later(forget_strangers(application, &self.streams).await)
     }
 

@@ -145,7 +145,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => (!grants.any.keyvalue && grants.keyvalue.is_empty())
+        Need::KeyValue => (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
             .then_some("keyvalue = [\"default\"]"),
         Need::Blobstore => (!grants.any.blobstore && grants.blobstore.is_empty())
             .then_some("blobstore = [\"CONTAINER\"]"),
@@ -155,6 +155,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     };
     match missing {
         None => Verdict::Provided,
+        Some(_) if grants.refuse_when_called => Verdict::Provided,
         Some(line) => Verdict::NotGranted { line },
     }
 }

@@ -8,7 +8,7 @@ use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
 use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, AnyName, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
+    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
     Secret,
 };
 use crate::manifest::raw::{self, Manifest};
@@ -141,8 +141,8 @@ fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
         keyvalue: keyvalue.unwrap_or_default(),
         blobstore,
         publish: publish.unwrap_or_default(),
-        outbound_http: outbound(raw, known, report),
-        any: AnyName::default(),
+        outbound: outbound(raw, known, report),
+        ..Grants::default()
     }
 }
 
