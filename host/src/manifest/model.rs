@@ -110,6 +110,9 @@ pub struct Component {
     /// Environment variables whose values come from the host configuration's provider.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Secrets that it may read by these names beside those of its environment, where it asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readable_secrets: BTreeMap<String, Secret>,
     /// Configuration values apart from the environment, where the manifest's format has such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Variables>,
@@ -146,6 +149,7 @@ impl Component {
             grants: Grants::default(),
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            readable_secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
             route_headers: false,

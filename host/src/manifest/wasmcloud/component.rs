@@ -126,6 +126,7 @@ fn with_layers(
         },
         environment: environment.plain,
         secrets: environment.secrets,
+        readable_secrets: interfaces.secrets.clone(),
         variables: Some(variables),
         ..component
     }

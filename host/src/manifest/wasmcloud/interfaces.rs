@@ -1,12 +1,14 @@
 //! `hostInterfaces`: what the workload's components may use, and what the host calls.
 
+use std::collections::BTreeMap;
+
 use super::layers::{Layer, merged};
 use super::objects::Objects;
 use super::raw::{HostInterface, WorkloadSpec};
 use crate::document::{At, Located, Report, TextForm as _};
 use crate::manifest::forms::HostName;
 use crate::manifest::model::{
-    AnyName, Application, PathPattern, RequestsByExport, Route, Variables,
+    AnyName, Application, PathPattern, RequestsByExport, Route, Secret, Variables,
 };
 use crate::name::SubjectPattern;
 
@@ -34,6 +36,8 @@ pub(super) struct Interfaces {
     pub any: AnyName,
     /// What `wasi:config` answers all of them.
     pub config: Variables,
+    /// What `wasmcloud:secrets` answers all of them, beside their environment's own.
+    pub secrets: BTreeMap<String, Secret>,
     requests: Vec<RequestsByExport>,
     patterns: Vec<SubjectPattern>,
 }
@@ -61,6 +65,14 @@ pub(super) fn of(
             "wasi:blobstore" => interfaces.any.blobstore = true,
             "wasi:config" => {
                 interfaces.config = merged(std::mem::take(&mut interfaces.config), values);
+                continue;
+            }
+            "wasmcloud:secrets" => {
+                interfaces.secrets.extend(values.secrets);
+                if let Some(config) = &interface.config {
+                    let what = "values that are written in place are no secrets";
+                    report.warning(&config.at, what, "name a Secret in secretFrom");
+                }
                 continue;
             }
             "wasi:sockets" => {
