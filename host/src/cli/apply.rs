@@ -11,7 +11,7 @@ use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
 use super::sources::{self, Sources};
-use crate::document::text_of;
+use super::up;
 use crate::manifest::{self, model::Application, model::Component};
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
@@ -50,7 +50,7 @@ impl Apply {
     /// new revision does not serve in the end.
     pub fn run(self) -> anyhow::Result<()> {
         // What is sent is what was checked, whatever happens to the file meanwhile.
-        let text = text_of(&self.manifest)?;
+        let text = manifest::text(&self.manifest)?;
         let loaded = manifest::resolve(&text, &self.manifest)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
@@ -62,6 +62,7 @@ impl Apply {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
         self.sources.provide(&application, sources::to_stderr)?;
+        let application = up::bound(application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));

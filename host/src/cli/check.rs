@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MANIFEST;
 use super::sources::to_stderr;
+use super::{MANIFEST, up};
 use crate::config::{self, Overrides};
 use crate::manifest;
 use crate::runtime;
@@ -53,6 +53,7 @@ impl Check {
                 Err(error) => problems.push(in_words(&error)),
             }
         }
+        let application = up::bound(application)?;
         problems.extend(runtime::check_imports(&application));
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
@@ -74,7 +75,7 @@ impl Check {
             self.manifest.display(),
             application.components.len(),
             application.routes.len(),
-            application.subscriptions.len()
+            application.subscriptions.len() + application.wildcards.len()
         );
         Ok(())
     }

@@ -16,6 +16,8 @@ use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
 use crate::manifest::{self, model::Application};
+use crate::name::ComponentName;
+use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -124,6 +126,16 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The application with what its manifest binds by export bound to the components whose artifacts are
+/// there.
+pub(super) fn bound(mut application: Application) -> anyhow::Result<Application> {
+    let components = application.components.clone();
+    let bytes = |name: &ComponentName| std::fs::read(&components.get(name)?.artifact.path).ok();
+    runtime::bind_by_export(&mut application, bytes)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")))?;
+    Ok(application)
+}
+
 /// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
 ///
 /// # Errors
@@ -135,6 +147,7 @@ pub(super) fn serve(
     print_addresses: bool,
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
+    let application = &bound(application.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
         .enable_all()

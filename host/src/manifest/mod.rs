@@ -14,6 +14,7 @@ mod outbound;
 mod pattern;
 mod raw;
 mod resolve;
+mod wasmcloud;
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +39,18 @@ pub struct Loaded {
 ///
 /// Fails with everything that is wrong with it, or with the one problem that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    resolve(&text(path)?, path)
+}
+
+/// The manifest at `path`, with what other files beside it say where its format has it so.
+///
+/// Fails where it cannot be read.
+pub fn text(path: &Path) -> Result<String, Problems> {
     let text = crate::document::text_of(path)?;
-    resolve(&text, path)
+    Ok(match wasmcloud::is_yaml(path) {
+        true => wasmcloud::with_neighbours(text, path),
+        false => text,
+    })
 }
 
 /// Resolves the manifest `text`, which is what `file` contains; nothing is read from the disk.
@@ -51,6 +62,9 @@ pub fn resolve(text: &str, file: &Path) -> Result<Loaded, Problems> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let directory = parent.unwrap_or(Path::new("."));
+    if wasmcloud::is_yaml(file) {
+        return wasmcloud::resolve(text, file, directory);
+    }
     let mut report = Report::new(file, text);
     let raw = report.read(text);
     let application = raw.and_then(|raw| resolve::application(&raw, directory, &mut report));
