@@ -106,7 +106,10 @@ impl Up {
             application: application.clone(),
             access: self.sources.access(),
         });
-        serve(&application, config, self.options.print_addresses, watch)
+        let name = application.name.clone();
+        let print = self.options.print_addresses;
+        let tell = move |addresses| tell(&name, addresses, print);
+        serve(&application, config, tell, watch)
     }
 }
 
@@ -136,7 +139,8 @@ pub(super) fn bound(mut application: Application) -> anyhow::Result<Application>
     Ok(application)
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
+/// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
+/// `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
@@ -144,7 +148,7 @@ pub(super) fn bound(mut application: Application) -> anyhow::Result<Application>
 pub(super) fn serve(
     application: &Application,
     config: HostConfig,
-    print_addresses: bool,
+    tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
     let application = &bound(application.clone())?;
@@ -167,8 +171,7 @@ pub(super) fn serve(
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        let serving = || tell(&application.name, addresses, print_addresses);
-        host.serve(stop, serving).await;
+        host.serve(stop, || tell(addresses)).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
@@ -177,7 +180,7 @@ pub(super) fn serve(
 }
 
 /// Says where the host listens, now that it serves.
-fn tell(application: &str, addresses: Addresses, print: bool) {
+pub(super) fn tell(application: &str, addresses: Addresses, print: bool) {
     if print {
         let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
         let mut out = std::io::stdout().lock();
