@@ -165,7 +165,7 @@ impl Host {
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         secrets.provide(application.provided_secrets.clone());
         let shared = Shared::connect(&config, &secrets, &application.name).await?;
-        let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
+        let (backends, streams) = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
         let secrets = match &shared {
             Some(shared) => {
@@ -185,7 +185,6 @@ impl Host {
             config.http.clone(),
             config.rollout.revision_header.clone(),
         );
-        let streams = backends.streams.clone();
         let bindings = Bindings::new(
             streams.clone(),
             dispatch,

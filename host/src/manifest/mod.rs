@@ -4,10 +4,12 @@
 //! [`Application`]. Everything wrong is reported at once. This is the only place that knows how a
 //! manifest is written; where it runs is [`crate::config`]'s matter.
 
+pub mod ambient;
 pub mod defaults;
 
 mod forms;
 pub mod model;
+pub mod origin;
 mod outbound;
 mod pattern;
 mod raw;

@@ -14,7 +14,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use super::ambient::Ambient;
+use super::defaults;
+use crate::name::{
+    ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
+};
 
 /// One application: its components and what binds the world's events to them.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +33,9 @@ pub struct Application {
     pub subscriptions: Vec<Subscription>,
     /// Channels of Redis servers whose messages components handle, at most once.
     pub channels: Vec<Channel>,
+    /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
+    /// subject by itself does not get it once more.
+    pub wildcards: Vec<Wildcard>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
     /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
@@ -44,6 +51,7 @@ impl Application {
             routes: Vec::new(),
             subscriptions: Vec::new(),
             channels: Vec::new(),
+            wildcards: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
@@ -88,6 +96,9 @@ pub struct Component {
     /// Its requests to other components say by `spin-*` headers how they reached them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub route_headers: bool,
+    /// What it has without a grant, where it is run without a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambient: Option<Ambient>,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -118,6 +129,7 @@ impl Component {
             variables: None,
             mounts: Vec::new(),
             route_headers: false,
+            ambient: None,
             limits: Limits::default(),
             preemption: Preemption::default(),
             reuse: Reuse::default(),
@@ -269,6 +281,8 @@ pub struct Grants {
     /// component is not loaded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub refuse_when_called: bool,
+    /// What it may use under any name, where the manifest's format has no lists of names.
+    pub any: AnyName,
 }
 
 /// Where a SQLite database is.
@@ -280,6 +294,18 @@ pub enum DatabaseSource {
     Own(String),
     /// A file of the host's; resolved against the manifest's directory.
     File(#[serde(serialize_with = "path_for_people")] PathBuf),
+}
+
+/// What a component may use under any name, beside what is granted by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnyName {
+    /// Key-value stores, all of them the application's: `default`, too.
+    pub keyvalue: bool,
+    /// Blob containers, to read and write.
+    pub blobstore: bool,
+    /// Subjects to publish to.
+    pub publish: bool,
 }
 
 /// How a blob container may be used.
@@ -595,6 +621,37 @@ impl fmt::Display for ChannelAddress {
 impl fmt::Debug for ChannelAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Subscription {
+    /// The component's subscription to `subject`, within the default limits.
+    pub fn new(subject: Subject, component: ComponentName) -> Self {
+        Self {
+            subject,
+            component,
+            concurrency: defaults::SUBSCRIPTION_CONCURRENCY,
+            lease: defaults::SUBSCRIPTION_LEASE,
+            deadline: defaults::SUBSCRIPTION_DEADLINE,
+            deliveries_max: defaults::SUBSCRIPTION_DELIVERIES_MAX,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// What binds the messages of many subjects to a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wildcard {
+    /// Which subjects.
+    pub pattern: SubjectPattern,
+    /// Who handles their messages.
+    pub component: ComponentName,
+}
+
+impl Wildcard {
+    /// The subscription to one of the subjects.
+    pub fn on(&self, subject: &Subject) -> Subscription {
+        Subscription::new(subject.clone(), self.component.clone())
     }
 }
 

@@ -148,7 +148,10 @@ impl Rollouts {
             let limit = |(subject, limits): (_, &manifest::model::StreamLimits)| {
                 format!("stream {subject} holds at most {}", limits.length_max)
             };
+            let wildcard =
+                |one: &manifest::model::Wildcard| format!("{} -> {}", one.pattern, one.component);
             subscriptions
+                .chain(application.wildcards.iter().map(wildcard))
                 .chain(application.streams.iter().map(limit))
                 .collect::<Vec<_>>()
         };

@@ -150,6 +150,8 @@ impl Maker {
             environment,
             mounts,
             route_headers: settings.route_headers,
+            ambient: settings.ambient.clone(),
+            instance_ids: Default::default(),
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),

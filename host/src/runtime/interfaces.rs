@@ -145,14 +145,12 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => (grants.keyvalue.is_empty() && grants.stores.is_empty())
+        Need::KeyValue => (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
             .then_some("keyvalue = [\"default\"]"),
-        Need::Blobstore => grants
-            .blobstore
-            .is_empty()
+        Need::Blobstore => (!grants.any.blobstore && grants.blobstore.is_empty())
             .then_some("blobstore = [\"CONTAINER\"]"),
         Need::Publish => {
-            (needs_publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
+            (needs_publish && !grants.any.publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
         }
     };
     match missing {

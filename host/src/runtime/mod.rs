@@ -15,6 +15,7 @@ mod bindings;
 mod calls;
 mod check;
 mod compile;
+mod console;
 mod engine;
 mod error;
 mod guest_log;

@@ -45,6 +45,7 @@ async fn desk() -> Desk {
         declared.expect("a group");
     }
     let subscribed = || Subscribed {
+        wildcards: Vec::new(),
         subscriptions: vec![Subscription {
             subject: subject("work"),
             component: name("reader"),

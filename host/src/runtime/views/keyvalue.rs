@@ -1,7 +1,8 @@
 //! `wasi:keyvalue`, both drafts, from one trait.
 //!
 //! `default`, and the empty identifier that wasmtime uses, are the component's own store; any other
-//! label is a store that the application shares among those whom it is granted to.
+//! label is a store that the application shares among those whom it is granted to. Whoever may open
+//! stores of any name shares all of them, `default` as well.
 
 use std::sync::Arc;
 
@@ -44,18 +45,22 @@ enum Refusal {
 impl InstanceState {
     fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
         if let Some(label) = self.context.grants.stores.get(identifier) {
-            return Ok(self.opened_store(StoreId::label(label)));
+            return Ok(self.bucket_of(StoreId::label(label)));
         }
         let label = if identifier.is_empty() {
             OWN
         } else {
             identifier
         };
+        if self.context.grants.any.keyvalue {
+            return Ok(self.bucket_of(StoreId::named(label)));
+        }
         let label = label
             .parse::<StoreLabel>()
             .map_err(|_| Refusal::NoSuchStore)?;
         let component = &self.context.component;
-        if !self.context.grants.keyvalue.contains(&label) {
+        let every = self.context.ambient.as_ref().is_some_and(|a| a.keyvalue);
+        if !every && !self.context.grants.keyvalue.contains(&label) {
             tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
             return Err(Refusal::AccessDenied);
         }
@@ -63,10 +68,10 @@ impl InstanceState {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
-        Ok(self.opened_store(store))
+        Ok(self.bucket_of(store))
     }
 
-    fn opened_store(&self, store: StoreId) -> Bucket {
+    fn bucket_of(&self, store: StoreId) -> Bucket {
         Bucket {
             backend: self.context.backends.keyvalue.clone(),
             store,
