@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::MANIFEST;
+use super::supplies::Supplies;
 use crate::config::{self, Overrides};
-use crate::manifest;
 use crate::runtime;
 
 /// Validates a manifest, and the artifacts that are there, without running anything.
@@ -18,6 +18,8 @@ pub struct Check {
     /// A host configuration to validate as well.
     #[arg(long, value_name = "FILE")]
     host_config: Option<PathBuf>,
+    #[command(flatten)]
+    supplies: Supplies,
 }
 
 impl Check {
@@ -27,7 +29,7 @@ impl Check {
     ///
     /// Everything that is wrong, at once.
     pub fn run(self) -> anyhow::Result<()> {
-        let loaded = manifest::load(&self.manifest)?;
+        let loaded = self.supplies.load(&self.manifest)?.loaded;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }

@@ -14,6 +14,7 @@ mod schema;
 mod secret;
 mod serve;
 mod streams;
+mod supplies;
 mod swap;
 mod up;
 mod watch;

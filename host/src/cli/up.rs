@@ -11,10 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
+use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -39,6 +40,8 @@ pub struct Up {
     /// Build what is saved and swap it in. A saved manifest is applied.
     #[arg(long, conflicts_with = "no_build")]
     watch: bool,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }
@@ -79,7 +82,9 @@ impl Up {
     /// The manifest, the configuration or a component is wrong, or an address is taken.
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
-        let loaded = manifest::load(&self.manifest)?;
+        let Given {
+            loaded, supplied, ..
+        } = self.supplies.load(&self.manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -97,6 +102,7 @@ impl Up {
         let watch = self.watch.then(|| Watch {
             manifest: self.manifest,
             application: application.clone(),
+            supplied,
         });
         serve(&application, config, self.options.print_addresses, watch)
     }

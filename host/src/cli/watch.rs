@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::watch_screen::Screen;
+use crate::manifest::supplied::Supplied;
 use crate::manifest::{self, model::Application};
 use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
 use crate::rollout::model::{
@@ -36,6 +37,8 @@ pub(super) struct Watch {
     pub(super) manifest: PathBuf,
     /// What it said when the host started.
     pub(super) application: Application,
+    /// What the manifest is given.
+    pub(super) supplied: Supplied,
 }
 
 /// The host is shutting down.
@@ -79,6 +82,7 @@ impl Watch {
         let watching = Watching {
             manifest: self.manifest,
             application: self.application,
+            supplied: self.supplied,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -111,6 +115,7 @@ pub(super) enum StartError {
 struct Watching {
     manifest: PathBuf,
     application: Application,
+    supplied: Supplied,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -230,7 +235,7 @@ impl Watching {
     /// Makes the manifest true as it now is.
     fn apply(&mut self, since: Instant) -> Result<(), Failure> {
         let text = std::fs::read_to_string(&self.manifest)?;
-        let loaded = manifest::resolve(&text, &self.manifest)?;
+        let loaded = manifest::resolve_with(&text, &self.manifest, &self.supplied)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -249,6 +254,7 @@ impl Watching {
         }
         let request = ApplyRequest {
             manifest: text,
+            supplied: self.supplied.clone(),
             path: self.manifest.display().to_string(),
             artifacts,
             by: BY.to_owned(),

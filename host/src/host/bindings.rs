@@ -55,7 +55,7 @@ struct Bound {
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
-            streams: Arc<PatternStreams>,
+        streams: Arc<PatternStreams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
         instances_max: usize,
@@ -130,7 +130,10 @@ impl Bindings {
                 () = asks => {}
             }
             if let Err(error) = self.subscribe_to_new().await {
-                tracing::warn!(error = in_words(&error), "new subjects cannot be subscribed to yet");
+                tracing::warn!(
+                    error = in_words(&error),
+                    "new subjects cannot be subscribed to yet"
+                );
             }
         }
     }

@@ -89,12 +89,16 @@ enum Destination {
 impl WasiHttpHooks for Outbound {
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
         let ambient = self.context.ambient.as_ref();
-        ambient.and_then(|a| a.bounds.body_pieces).unwrap_or(BODY_PIECES)
+        ambient
+            .and_then(|a| a.bounds.body_pieces)
+            .unwrap_or(BODY_PIECES)
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         let ambient = self.context.ambient.as_ref();
-        ambient.and_then(|a| a.bounds.body_piece_bytes).unwrap_or(BODY_PIECE_BYTES)
+        ambient
+            .and_then(|a| a.bounds.body_piece_bytes)
+            .unwrap_or(BODY_PIECE_BYTES)
     }
 
     fn send_request(

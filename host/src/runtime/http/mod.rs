@@ -86,8 +86,8 @@ where
         return Err(body_too_large(context));
     }
     // An older protocol's request may name none; 0.3 guests can tell, and 0.2 guests cannot be given it.
-    let named = request.uri().authority().is_some()
-        || request.headers().contains_key(http::header::HOST);
+    let named =
+        request.uri().authority().is_some() || request.headers().contains_key(http::header::HOST);
     if !named && context.ambient.is_none() {
         return Err(InvokeError::BadRequest {
             reason: "it names no host".to_owned(),
