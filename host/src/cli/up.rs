@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
 use super::sources::{self, Sources};
+use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
 use crate::name::ComponentName;
 use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
@@ -44,6 +45,8 @@ pub struct Up {
     watch: bool,
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }
@@ -85,7 +88,9 @@ impl Up {
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
         let manifest = self.sources.manifest(self.manifest, sources::to_log)?;
-        let loaded = manifest::load(&manifest)?;
+        let Given {
+            loaded, supplied, ..
+        } = self.supplies.load(&manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -105,6 +110,7 @@ impl Up {
             manifest,
             application: application.clone(),
             access: self.sources.access(),
+            supplied,
         });
         let name = application.name.clone();
         let print = self.options.print_addresses;
