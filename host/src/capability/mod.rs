@@ -15,5 +15,6 @@ pub mod keyvalue;
 pub mod mounts;
 pub mod redis;
 pub mod secrets;
+pub mod sqlite;
 pub mod streams;
 mod tls;

@@ -1,0 +1,2 @@
+pub struct Connection;
+pub struct Builder;
