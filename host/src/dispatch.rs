@@ -5,19 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use wasi_body::WasiBody;
 
 use crate::capability::streams::Delivery;
-use crate::manifest::model::{Backoff, Subscription};
+use crate::manifest::model::{Backoff, RouteTarget, Subscription};
 use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
+use crate::routing::{Outcome, Router};
 use crate::runtime::{
-    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Trace, Work, WorkKind, WorkName,
+    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Trace, Work, WorkKind, WorkName, tell,
     wasi_body,
 };
 use crate::telemetry::{ComponentMetrics, Metrics, in_words};
@@ -25,6 +27,7 @@ use crate::telemetry::{ComponentMetrics, Metrics, in_words};
 /// Leases, invokes and counts.
 pub struct Dispatch {
     registry: Arc<Registry>,
+    router: ArcSwap<Router>,
     metrics: Arc<Metrics>,
     next_id: AtomicU64,
 }
@@ -60,6 +63,7 @@ impl Dispatch {
         let next_id = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
         Self {
             registry,
+            router: ArcSwap::default(),
             metrics,
             next_id,
         }
@@ -68,6 +72,16 @@ impl Dispatch {
     /// The registry that it leases from.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Which route serves a request.
+    pub fn router(&self) -> Guard<Arc<Router>> {
+        self.router.load()
+    }
+
+    /// Routes later requests by `router`.
+    pub fn route_by(&self, router: Router) {
+        self.router.store(Arc::new(router));
     }
 
     /// A new piece of work for a request, pinned to a revision or not.
@@ -275,6 +289,31 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
+    async fn itself(
+        &self,
+        mut request: Request<WasiBody>,
+        work: Work,
+    ) -> Result<Response<WasiBody>, InvokeError> {
+        let found = {
+            let method = request.method().as_str();
+            self.router().find(method, None, request.uri().path())
+        };
+        let route = match found {
+            Outcome::Found(found) => found.route,
+            Outcome::NotFound => return Ok(empty(StatusCode::NOT_FOUND)),
+            Outcome::MethodNotAllowed { .. } => return Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        };
+        if let Some(told) = &route.told {
+            tell(&mut request, &route.path, told, None);
+        }
+        match &route.target {
+            RouteTarget::Component(component) => Peers::http(self, component, request, work).await,
+            RouteTarget::Response(response) => Ok(response
+                .answer()
+                .map(|body| body.map_err(|never| match never {}).boxed_unsync())),
+        }
+    }
+
     fn callee(&self, component: &ComponentName, work: &Work) -> Result<Callee, InvokeError> {
         let lease = self.lease(component, work)?;
         let instances = lease.revision().loaded().instances.clone();
@@ -283,6 +322,13 @@ impl Peers for Dispatch {
             lease: Arc::new(lease),
         })
     }
+}
+
+fn empty(status: StatusCode) -> Response<WasiBody> {
+    let body = Empty::new().map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
 }
 
 fn check_depth(component: &ComponentName, work: &Work) -> Result<(), InvokeError> {

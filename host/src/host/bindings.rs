@@ -13,7 +13,6 @@ use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Subscription};
 use crate::routing::Router;
 use crate::telemetry::{Metrics, in_words};
-use crate::trigger::http::Server;
 use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
 
 /// Why a lock can be taken.
@@ -21,7 +20,6 @@ const UNPOISONED: &str = "no holder of this lock panics";
 
 /// The routes and subscriptions that hold.
 pub(super) struct Bindings {
-    server: Arc<Server>,
     streams: Arc<dyn Streams>,
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
@@ -48,14 +46,12 @@ struct Bound {
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
-        server: Arc<Server>,
         streams: Arc<dyn Streams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
         instances_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
-            server,
             streams,
             dispatch,
             metrics,
@@ -107,7 +103,7 @@ impl Bindings {
             subscriptions: application.subscriptions.clone(),
             limits: application.streams.clone(),
         };
-        self.server.route_by(Router::new(&application.routes));
+        self.dispatch.route_by(Router::new(&application.routes));
         self.may_come_later(forget_strangers(application, &self.streams).await)
     }
 

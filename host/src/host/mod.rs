@@ -33,7 +33,6 @@ use crate::manifest::model::Application;
 use crate::revision::Registry;
 use crate::rollout::store::{ArtifactStore, RolloutLog, StoreError};
 use crate::rollout::{self, Maker, Parts, Rollouts, StartProblem};
-use crate::routing::Router;
 use crate::runtime::{CompileError, PoolLimits, Runtime};
 use crate::telemetry::Metrics;
 use crate::trigger::http::{BindError, Server, bind};
@@ -182,14 +181,12 @@ impl Host {
             Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
         let _ = backends.peers.set(peers);
         let server = Server::new(
-            Router::new(&application.routes),
             dispatch.clone(),
             config.http.clone(),
             config.rollout.revision_header.clone(),
         );
         let streams = backends.streams.clone();
         let bindings = Bindings::new(
-            server.clone(),
             streams.clone(),
             dispatch,
             metrics.clone(),

@@ -21,7 +21,7 @@ use std::path::Path;
 use crate::document::Report;
 pub use crate::document::{Problem, Problems};
 use model::Application;
-pub use outbound::INTERNAL_DOMAIN;
+pub use outbound::{INTERNAL_DOMAIN, SPIN_INTERNAL_DOMAIN, internal_component};
 
 /// A valid manifest.
 #[derive(Debug, Clone, PartialEq)]

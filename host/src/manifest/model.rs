@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
@@ -24,6 +27,8 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Subscriptions; one component subscribes to a subject at most once.
     pub subscriptions: Vec<Subscription>,
+    /// Channels of Redis servers whose messages components handle, at most once.
+    pub channels: Vec<Channel>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
     /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
@@ -38,6 +43,7 @@ impl Application {
             components: BTreeMap::new(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            channels: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
@@ -79,6 +85,9 @@ pub struct Component {
     /// Directories that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Its requests to other components say by `spin-*` headers how they reached them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub route_headers: bool,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -108,6 +117,7 @@ impl Component {
             secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
+            route_headers: false,
             limits: Limits::default(),
             preemption: Preemption::default(),
             reuse: Reuse::default(),
@@ -242,8 +252,34 @@ pub struct Grants {
     pub blobstore: BTreeMap<ContainerName, Access>,
     /// Subjects that it may publish to.
     pub publish: BTreeSet<Subject>,
-    /// Where its outbound HTTP requests may go.
-    pub outbound_http: Vec<OutboundHost>,
+    /// Where its outbound requests and connections may go.
+    #[serde(rename = "outbound_http")]
+    pub outbound: Vec<OutboundHost>,
+    /// Key-value stores by names of the manifest's own choosing. Each is shared with whom its label is
+    /// granted to, `default` as well.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<String, StoreLabel>,
+    /// SQLite databases, by the names that it opens them by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sqlite: BTreeMap<String, DatabaseSource>,
+    /// Language models that it may ask for.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ai_models: BTreeSet<String>,
+    /// An import that nothing grants is there nonetheless, and refuses when it is called; otherwise the
+    /// component is not loaded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_when_called: bool,
+}
+
+/// Where a SQLite database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseSource {
+    /// A file below the state directory that whoever is granted this name shares: `NAME.db`, where the
+    /// name has letters, digits, `-` and `_` only.
+    Own(String),
+    /// A file of the host's; resolved against the manifest's directory.
+    File(#[serde(serialize_with = "path_for_people")] PathBuf),
 }
 
 /// How a blob container may be used.
@@ -256,28 +292,33 @@ pub enum Access {
     ReadWrite,
 }
 
-/// One place that outbound HTTP may go to, such as `https://api.example.com:8443`.
+/// One place that outbound requests and connections may go to, such as
+/// `https://api.example.com:8443`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboundHost {
-    /// `http` or `https`.
+    /// The protocol.
     pub scheme: Scheme,
     /// The host.
     pub host: HostPattern,
     /// The port; the scheme's own where the manifest names none.
-    pub port: u16,
+    pub port: Ports,
 }
 
-/// The schemes of outbound HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The protocols of outbound requests and connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// Cleartext.
+    /// HTTP in cleartext.
     Http,
-    /// TLS.
+    /// HTTP with TLS.
     Https,
+    /// Another one, lower-case: `redis`, `postgres`.
+    Named(String),
+    /// Whichever.
+    Any,
 }
 
-/// A host, or all hosts below a domain.
+/// A host, or many.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostPattern {
@@ -287,6 +328,36 @@ pub enum HostPattern {
     Below(String),
     /// `<component>.internal`: another component, in process.
     Component(ComponentName),
+    /// Every address of a network, where a request names an address.
+    Network(Network),
+    /// The application itself, by its public routes.
+    Itself,
+    /// Every host, other components and the application itself as well.
+    Any,
+}
+
+/// The addresses that begin with the same bits: `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// One of them.
+    pub address: IpAddr,
+    /// How many bits they have in common.
+    pub prefix_bits: u8,
+}
+
+/// A port, or those from one up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Ports {
+    /// One.
+    One(u16),
+    /// All from `first` to `last`, both included.
+    Range {
+        /// The lowest.
+        first: u16,
+        /// The highest.
+        last: u16,
+    },
 }
 
 /// A secret's source.
@@ -375,7 +446,7 @@ pub struct Drain {
     pub deliveries: Duration,
 }
 
-/// What binds HTTP requests to a component.
+/// What binds HTTP requests to who answers them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `Host` that the request must name, lower-case and without port; any where absent.
@@ -384,8 +455,10 @@ pub struct Route {
     pub methods: BTreeSet<String>,
     /// The path pattern.
     pub path: PathPattern,
-    /// Who serves it.
-    pub component: ComponentName,
+    /// Who answers them.
+    pub target: RouteTarget,
+    /// What its requests are told about it, in `spin-*` headers, where they are.
+    pub told: Option<ToldRoute>,
 }
 
 impl Route {
@@ -395,9 +468,55 @@ impl Route {
             host: None,
             methods: BTreeSet::new(),
             path,
-            component,
+            target: RouteTarget::Component(component),
+            told: None,
         }
     }
+
+    /// The component that answers, where one does.
+    pub fn component(&self) -> Option<&ComponentName> {
+        match &self.target {
+            RouteTarget::Component(name) => Some(name),
+            RouteTarget::Response(_) => None,
+        }
+    }
+}
+
+/// Who answers a route's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// A component.
+    Component(ComponentName),
+    /// The host, always the same.
+    Response(StaticResponse),
+}
+
+/// A response that the manifest gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticResponse {
+    /// The status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: String,
+}
+
+impl StaticResponse {
+    /// The response.
+    pub fn answer(&self) -> http::Response<Full<Bytes>> {
+        let mut answer = http::Response::new(Full::from(self.body.clone()));
+        *answer.status_mut() = self.status;
+        *answer.headers_mut() = self.headers.clone();
+        answer
+    }
+}
+
+/// A route as its manifest writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldRoute {
+    /// `/jobs/:id/...`.
+    pub raw: String,
 }
 
 /// `/jobs/:id/events`, `/static/...`: literal segments, one-segment parameters, and optionally the
@@ -447,6 +566,36 @@ pub struct Subscription {
     pub deliveries_max: u32,
     /// The pause before a retry.
     pub backoff: Backoff,
+}
+
+/// What binds a channel of a Redis server to a component. Redis sends a message to who listens just
+/// then: at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// The server.
+    pub address: ChannelAddress,
+    /// The channel.
+    pub channel: String,
+    /// Who handles its messages.
+    pub component: ComponentName,
+}
+
+/// A Redis server's URL. Its password is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelAddress(pub String);
+
+impl fmt::Display for ChannelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        write!(f, "{scheme}://{host}")
+    }
+}
+
+impl fmt::Debug for ChannelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Exponential backoff with full jitter between retries.

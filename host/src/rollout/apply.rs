@@ -19,7 +19,7 @@ use super::store::{NewRollout, RevisionRecord, StoreError, fingerprint};
 use super::{RolloutError, Rollouts};
 use crate::manifest::{
     self,
-    model::{Application, Component, Route, Subscription},
+    model::{Application, Component, Route, RouteTarget, Subscription},
 };
 use crate::name::{ComponentName, Digest, RolloutId};
 use crate::runtime::{Artifact, shape};
@@ -384,7 +384,11 @@ fn route_line(route: &Route) -> String {
         methods.join(",")
     };
     let host = route.host.as_deref().unwrap_or_default();
-    format!("{methods} {host}{} -> {}", route.path, route.component)
+    let target = match &route.target {
+        RouteTarget::Component(name) => name.to_string(),
+        RouteTarget::Response(response) => format!("a response of its own, {}", response.status),
+    };
+    format!("{methods} {host}{} -> {target}", route.path)
 }
 
 fn subscription_line(subscription: &Subscription) -> String {

@@ -149,6 +149,7 @@ impl Maker {
             config,
             environment,
             mounts,
+            route_headers: settings.route_headers,
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),

@@ -50,7 +50,7 @@ pub fn check_bindings(
     let routed = application
         .routes
         .iter()
-        .any(|route| route.component == *name);
+        .any(|route| route.component() == Some(name));
     if loaded.http.is_none() && (routed || settings.health.is_some()) {
         let binding = if routed {
             "its route"

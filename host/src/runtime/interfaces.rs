@@ -145,9 +145,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => grants
-            .keyvalue
-            .is_empty()
+        Need::KeyValue => (grants.keyvalue.is_empty() && grants.stores.is_empty())
             .then_some("keyvalue = [\"default\"]"),
         Need::Blobstore => grants
             .blobstore
@@ -159,6 +157,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     };
     match missing {
         None => Verdict::Provided,
+        Some(_) if grants.refuse_when_called => Verdict::Provided,
         Some(line) => Verdict::NotGranted { line },
     }
 }

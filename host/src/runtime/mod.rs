@@ -32,6 +32,7 @@ mod shape;
 mod state;
 mod stats;
 mod tasks;
+mod told;
 mod trace;
 mod views;
 mod work;
@@ -52,6 +53,7 @@ pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, whole_wit, wit};
 pub use state::{Backends, Context, Over};
 pub use stats::{Sample, Stats};
+pub use told::tell;
 pub use trace::{SpanId, Trace, TraceId};
 pub use work::{CALL_DEPTH_MAX, Work, WorkKind, WorkName};
 

@@ -56,6 +56,8 @@ pub struct Context {
     pub environment: Vec<(String, String)>,
     /// Directories that it sees.
     pub mounts: Vec<MountedDirectory>,
+    /// Its requests to other components are told how they got there.
+    pub route_headers: bool,
     /// Who fulfils its capabilities.
     pub backends: Arc<Backends>,
     /// Where its work is counted.

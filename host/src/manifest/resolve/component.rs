@@ -141,7 +141,8 @@ fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
         keyvalue: keyvalue.unwrap_or_default(),
         blobstore,
         publish: publish.unwrap_or_default(),
-        outbound_http: outbound(raw, known, report),
+        outbound: outbound(raw, known, report),
+        ..Grants::default()
     }
 }
 

@@ -5,7 +5,6 @@ mod binding;
 mod component;
 mod reach;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::model::Application;
@@ -32,7 +31,7 @@ pub(super) fn application(
         routes,
         subscriptions,
         streams,
-        provided_secrets: BTreeMap::new(),
+        ..Application::new(String::new())
     };
     reach::warn(raw, &application, report);
     Some(application)

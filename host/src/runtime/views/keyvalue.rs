@@ -43,6 +43,9 @@ enum Refusal {
 
 impl InstanceState {
     fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
+        if let Some(label) = self.context.grants.stores.get(identifier) {
+            return Ok(self.opened_store(StoreId::label(label)));
+        }
         let label = if identifier.is_empty() {
             OWN
         } else {
@@ -60,12 +63,15 @@ impl InstanceState {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
-        let backend = self.context.backends.keyvalue.clone();
-        Ok(Bucket {
-            backend,
+        Ok(self.opened_store(store))
+    }
+
+    fn opened_store(&self, store: StoreId) -> Bucket {
+        Bucket {
+            backend: self.context.backends.keyvalue.clone(),
             store,
             pages: Vec::new(),
-        })
+        }
     }
 
     fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
