@@ -13,6 +13,7 @@ pub mod blobs;
 pub mod embedded;
 pub mod keyvalue;
 pub mod mounts;
+pub mod outbound;
 pub mod redis;
 pub mod secrets;
 pub mod sqlite;

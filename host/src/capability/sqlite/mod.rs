@@ -1,4 +1,4 @@
-//! SQLite databases: one file each under the state directory.
+//! SQLite databases: one file each, under the state directory unless the manifest says where.
 //!
 //! ```text
 //! guest's connection -> Connection -> a thread for blocking work -> SQLite (WAL) -> file
@@ -16,7 +16,6 @@ mod rules;
 mod tests;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,7 +26,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 pub use rusqlite::types::Value;
 
-use crate::name::{ComponentName, DatabaseName};
+use crate::manifest::model::DatabaseSource;
 
 /// Largest result, in bytes of its values and names: it is whole in the host's and the guest's memory.
 pub const RESULT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -54,44 +53,16 @@ const STEPS_BETWEEN_LOOKS: i32 = 1000;
 /// Why a lock can be taken.
 const UNPOISONED: &str = "no holder of this lock panics";
 
-/// Which database: unique in one application.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct DatabaseId(Arc<str>);
-
-impl DatabaseId {
-    /// The private database of a component.
-    pub fn component(name: &ComponentName) -> Self {
-        Self(format!("component.{name}").into())
-    }
-
-    /// The database that the manifest gives a name, shared by whom it grants it to.
-    pub fn named(name: &DatabaseName) -> Self {
-        Self(format!("shared.{name}").into())
-    }
-}
-
-impl fmt::Display for DatabaseId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Why a statement gave no result. It changed nothing, unless it is `Cancelled`: then it was undone or
 /// is done as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum SqliteError {
     /// The database has its largest size, or the disk is full.
-    #[error("database {database} is full")]
-    Full {
-        /// Which.
-        database: DatabaseId,
-    },
+    #[error("the database is full")]
+    Full,
     /// As many connections are open as may be.
-    #[error("database {database} has {CONNECTIONS_MAX} open connections, which is all that it may")]
-    Busy {
-        /// Which.
-        database: DatabaseId,
-    },
+    #[error("the database has {CONNECTIONS_MAX} open connections, which is all that it may")]
+    Busy,
     /// The result is larger than may be.
     #[error("the result is larger than {RESULT_BYTES_MAX} bytes: select less, or in parts")]
     TooLarge,
@@ -116,14 +87,13 @@ pub struct Rows {
 #[derive(Debug)]
 pub struct Sqlite {
     dir: PathBuf,
-    databases: Mutex<HashMap<DatabaseId, Arc<Database>>>,
+    databases: Mutex<HashMap<PathBuf, Arc<Database>>>,
     statements: Arc<Semaphore>,
 }
 
 /// One database, once it was connected to.
 #[derive(Debug)]
 struct Database {
-    id: DatabaseId,
     path: PathBuf,
     connections: Arc<Semaphore>,
     /// Keeps the write-ahead log, which SQLite would write back and remove with the last connection.
@@ -145,19 +115,17 @@ impl Sqlite {
     /// # Errors
     ///
     /// [`SqliteError::Busy`], or the file cannot be used.
-    pub async fn connect(&self, id: &DatabaseId) -> Result<Connection, SqliteError> {
-        let database = self.database(id);
+    pub async fn connect(&self, source: &DatabaseSource) -> Result<Connection, SqliteError> {
+        let database = self.database(source);
         let place = database.connections.clone().acquire_owned();
         let Ok(place) = tokio::time::timeout(BUSY_TIMEOUT, place).await else {
-            return Err(SqliteError::Busy {
-                database: id.clone(),
-            });
+            return Err(SqliteError::Busy);
         };
         let place = place.expect("the semaphore is never closed");
-        let (path, dir) = (database.path.clone(), self.dir.clone());
+        let path = database.path.clone();
         let kept = database.keeper.get_or_try_init(|| async {
             let made = blocking(move || {
-                rules::make_directory(&dir)?;
+                rules::make_directory_of(&path)?;
                 rules::open(&path)
             });
             made.await.map(Mutex::new)
@@ -176,23 +144,25 @@ impl Sqlite {
         Ok(Connection {
             sqlite: Arc::new(tokio::sync::Mutex::new(Closing(Some(sqlite.await?)))),
             cancelled,
-            database,
             statements: self.statements.clone(),
             _place: Arc::new(place),
         })
     }
 
-    fn database(&self, id: &DatabaseId) -> Arc<Database> {
+    fn database(&self, source: &DatabaseSource) -> Arc<Database> {
+        let path = match source {
+            DatabaseSource::Own(name) => self.dir.join(format!("{name}.db")),
+            DatabaseSource::File(path) => path.clone(),
+        };
         let mut databases = self.databases.lock().expect(UNPOISONED);
         let make = || {
             Arc::new(Database {
-                id: id.clone(),
-                path: self.dir.join(format!("{id}.db")),
+                path: path.clone(),
                 connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
                 keeper: tokio::sync::OnceCell::new(),
             })
         };
-        databases.entry(id.clone()).or_insert_with(make).clone()
+        databases.entry(path.clone()).or_insert_with(make).clone()
     }
 }
 
@@ -201,7 +171,6 @@ impl Sqlite {
 pub struct Connection {
     sqlite: Arc<tokio::sync::Mutex<Closing>>,
     cancelled: Arc<AtomicBool>,
-    database: Arc<Database>,
     statements: Arc<Semaphore>,
     _place: Arc<OwnedSemaphorePermit>,
 }
@@ -218,7 +187,7 @@ impl Connection {
         parameters: Vec<Value>,
     ) -> Result<Rows, SqliteError> {
         let executed = self.with(move |sqlite| execute(sqlite, &statement, parameters));
-        executed.await.map_err(|error| self.told(error))
+        executed.await.map_err(told)
     }
 
     /// The row that an INSERT last added on this connection, or 0.
@@ -256,18 +225,16 @@ impl Connection {
         waiting.over();
         done
     }
+}
 
-    fn told(&self, error: SqliteError) -> SqliteError {
-        match error {
-            SqliteError::Sqlite(sqlite) => match sqlite.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => SqliteError::Full {
-                    database: self.database.id.clone(),
-                },
-                Some(ErrorCode::OperationInterrupted) => SqliteError::Cancelled,
-                Some(_) | None => SqliteError::Sqlite(sqlite),
-            },
-            error => error,
-        }
+fn told(error: SqliteError) -> SqliteError {
+    match error {
+        SqliteError::Sqlite(sqlite) => match sqlite.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => SqliteError::Full,
+            Some(ErrorCode::OperationInterrupted) => SqliteError::Cancelled,
+            Some(_) | None => SqliteError::Sqlite(sqlite),
+        },
+        error => error,
     }
 }
 

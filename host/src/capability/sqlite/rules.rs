@@ -92,8 +92,9 @@ const DECIDED: &[&str] = &[
     "wal_checkpoint",
 ];
 
-/// Makes the directory that databases lie in, for this user alone.
-pub(super) fn make_directory(dir: &Path) -> Result<(), SqliteError> {
+/// Makes the directory that the database lies in.
+pub(super) fn make_directory_of(path: &Path) -> Result<(), SqliteError> {
+    let dir = path.parent().unwrap_or(path);
     std::fs::create_dir_all(dir).map_err(|error| {
         let text = format!("cannot create {}: {error}", dir.display());
         rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(text)).into()

@@ -6,8 +6,8 @@ use futures::future::join_all;
 
 use super::*;
 
-fn id() -> DatabaseId {
-    DatabaseId::named(&"default".parse().unwrap())
+fn id() -> DatabaseSource {
+    DatabaseSource::Own("default".to_owned())
 }
 
 struct Bench {
@@ -132,8 +132,8 @@ async fn writers_take_turns_and_none_is_lost() {
 async fn a_database_is_there_again_after_a_restart_and_others_are_not_seen() {
     let bench = Bench::new();
     run(&bench.connect().await, "CREATE TABLE t AS SELECT 7 AS v").await.unwrap();
-    let own = DatabaseId::component(&"default".parse().unwrap());
-    let other = bench.sqlite.connect(&own).await.unwrap();
+    let other = DatabaseSource::Own("other".to_owned());
+    let other = bench.sqlite.connect(&other).await.unwrap();
     run(&other, "SELECT * FROM t").await.unwrap_err();
     let Bench { sqlite, dir } = bench;
     drop((sqlite, other));

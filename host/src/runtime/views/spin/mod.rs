@@ -37,6 +37,14 @@ fn at<R>(caller: &Caller, look: impl FnOnce(&mut InstanceState) -> R) -> wasmtim
     })
 }
 
+impl InstanceState {
+    /// Tells an operator what would have allowed a connection.
+    fn connection_denied(&self, address: &str) {
+        let component = &self.context.component;
+        tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "outbound connection denied: to allow it, add \"{address}\" to what the manifest lets the component reach");
+    }
+}
+
 /// Links all of them. Asynchronous functions need an engine with concurrency: without it there is
 /// what the packages that have both have of synchronous ones.
 ///

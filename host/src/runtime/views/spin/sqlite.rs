@@ -1,49 +1,37 @@
 //! `fermyon:spin/sqlite@2.0.0` and `spin:sqlite@3.x`.
-//!
-//! `default` is the component's own database, unless the grants say that it is shared; any other is
-//! shared by the components that it is granted to.
 
-use wasmtime::component::{FutureReader, Linker, Resource, StreamReader};
+use wasmtime::component::{FutureReader, Linker, Resource, ResourceType, StreamReader};
 
 use super::{Caller, Spin, at};
-use crate::capability::sqlite::{Connection as Database, DatabaseId, Rows, SqliteError, Value};
-use crate::name::DatabaseName;
+use crate::capability::sqlite::{Connection as Database, Rows, SqliteError, Value};
+use crate::manifest::model::DatabaseSource;
 use crate::runtime::bindings::spin_2::fermyon::spin::sqlite as two;
 use crate::runtime::bindings::spin_3::spin::sqlite::sqlite as three;
 use crate::runtime::state::InstanceState;
-
-/// The database that is a component's own.
-const OWN: &str = "default";
 
 /// A guest's open connection.
 pub struct Connection(Database);
 
 /// Why a database is not opened.
 enum Refusal {
-    NoSuchDatabase,
     AccessDenied,
     Failed(SqliteError),
 }
 
 impl InstanceState {
     /// Which database the component means.
-    fn database(&self, name: &str) -> Result<DatabaseId, Refusal> {
-        let name: DatabaseName = name.parse().map_err(|_| Refusal::NoSuchDatabase)?;
-        let component = &self.context.component;
-        if !self.context.grants.sqlite.contains(&name) {
-            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "SQLite database denied: to allow it, add \"{name}\" to sqlite in [component.{component}.grants]");
-            return Err(Refusal::AccessDenied);
+    fn database(&self, name: &str) -> Result<DatabaseSource, Refusal> {
+        if let Some(source) = self.context.grants.sqlite.get(name) {
+            return Ok(source.clone());
         }
-        Ok(if name.as_str() == OWN && !self.context.grants.shared_default {
-            DatabaseId::component(component)
-        } else {
-            DatabaseId::named(&name)
-        })
+        let component = &self.context.component;
+        tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), database = name, "SQLite database denied: its name is not among those that the manifest grants the component");
+        Err(Refusal::AccessDenied)
     }
 
     async fn open_database(&mut self, name: &str) -> Result<Connection, Refusal> {
-        let id = self.database(name)?;
-        let connected = self.context.backends.sqlite.connect(&id).await;
+        let source = self.database(name)?;
+        let connected = self.context.backends.sqlite.connect(&source).await;
         connected.map(Connection).map_err(Refusal::Failed)
     }
 
@@ -57,8 +45,8 @@ macro_rules! conversions {
         impl From<SqliteError> for $version::Error {
             fn from(error: SqliteError) -> Self {
                 match error {
-                    SqliteError::Full { .. } => Self::DatabaseFull,
-                    SqliteError::Busy { .. }
+                    SqliteError::Full => Self::DatabaseFull,
+                    SqliteError::Busy
                     | SqliteError::TooLarge
                     | SqliteError::Cancelled
                     | SqliteError::Sqlite(_) => Self::Io(error.to_string()),
@@ -69,7 +57,6 @@ macro_rules! conversions {
         impl From<Refusal> for $version::Error {
             fn from(refusal: Refusal) -> Self {
                 match refusal {
-                    Refusal::NoSuchDatabase => Self::NoSuchDatabase,
                     Refusal::AccessDenied => Self::AccessDenied,
                     Refusal::Failed(error) => error.into(),
                 }
@@ -138,8 +125,9 @@ macro_rules! synchronous {
             parameters: Vec<$version::Value>,
         ) -> wasmtime::Result<Result<$version::QueryResult, $version::Error>> {
             let parameters = parameters.into_iter().map(Into::into).collect();
-            let executed = self.connection(&connection)?.execute(statement, parameters);
-            Ok(executed.await.map(Into::into).map_err(Into::into))
+            let connection = self.connection(&connection)?;
+            let executed = connection.execute(statement, parameters).await;
+            Ok(executed.map(Into::into).map_err(Into::into))
         }
 
         async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
@@ -179,13 +167,13 @@ impl three::HostConnectionWithStore<InstanceState> for Spin {
     ) -> wasmtime::Result<Result<Resource<Connection>, three::Error>> {
         let found = at(caller, |state| {
             let sqlite = state.context.backends.sqlite.clone();
-            state.database(&database).map(|id| (sqlite, id))
+            state.database(&database).map(|source| (sqlite, source))
         })?;
-        let (sqlite, id) = match found {
+        let (sqlite, source) = match found {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
-        match sqlite.connect(&id).await {
+        match sqlite.connect(&source).await {
             Ok(connection) => Ok(Ok(at(caller, |state| {
                 state.table.push(Connection(connection))
             })??)),
@@ -237,4 +225,36 @@ impl three::HostConnectionWithStore<InstanceState> for Spin {
         let connection = at(caller, |state| state.connection(&connection))??;
         Ok(connection.changes().await?)
     }
+}
+
+/// Links what `spin:sqlite@3.x` has of synchronous functions.
+pub(super) fn add_synchronous(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    use three::HostConnection as Host;
+    type Handle = Resource<Connection>;
+    let mut linker = linker.instance("spin:sqlite/sqlite@3.1.0")?;
+    let resource = ResourceType::host::<Connection>();
+    linker.resource_async("connection", resource, |mut store, rep| {
+        Box::new(async move { Host::drop(store.data_mut(), Resource::new_own(rep)).await })
+    })?;
+    linker.func_wrap_async("[static]connection.open", |mut store, (name,): (String,)| {
+        Box::new(async move { Ok((Host::open(store.data_mut(), name).await?,)) })
+    })?;
+    linker.func_wrap_async(
+        "[method]connection.execute",
+        |mut store, (handle, statement, values): (Handle, String, Vec<three::Value>)| {
+            Box::new(async move {
+                let executed = Host::execute(store.data_mut(), handle, statement, values);
+                Ok((executed.await?,))
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        "[method]connection.last-insert-rowid",
+        |mut store, (handle,): (Handle,)| {
+            Box::new(async move { Ok((Host::last_insert_rowid(store.data_mut(), handle).await?,)) })
+        },
+    )?;
+    linker.func_wrap_async("[method]connection.changes", |mut store, (handle,): (Handle,)| {
+        Box::new(async move { Ok((Host::changes(store.data_mut(), handle).await?,)) })
+    })
 }
