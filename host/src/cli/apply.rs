@@ -7,10 +7,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::up;
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
+use super::up;
 use crate::manifest::{self, model::Application, model::Component};
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};

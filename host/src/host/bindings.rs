@@ -130,7 +130,10 @@ impl Bindings {
                 () = asks => {}
             }
             if let Err(error) = self.subscribe_to_new().await {
-                tracing::warn!(error = in_words(&error), "new subjects cannot be subscribed to yet");
+                tracing::warn!(
+                    error = in_words(&error),
+                    "new subjects cannot be subscribed to yet"
+                );
             }
         }
     }

@@ -46,7 +46,10 @@ impl Rollouts {
             Err(problems) => return Ok(refused(vec![problems.to_string()])),
         };
         let mut application = loaded.application;
-        if let Err(problems) = self.bind_by_export(&mut application, &request.artifacts).await? {
+        if let Err(problems) = self
+            .bind_by_export(&mut application, &request.artifacts)
+            .await?
+        {
             return Ok(refused(problems));
         }
         let target = Target {

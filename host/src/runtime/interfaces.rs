@@ -151,13 +151,14 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
-            .then_some("keyvalue = [\"default\"]"),
+        Need::KeyValue => {
+            (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
+                .then_some("keyvalue = [\"default\"]")
+        }
         Need::Blobstore => (!grants.any.blobstore && grants.blobstore.is_empty())
             .then_some("blobstore = [\"CONTAINER\"]"),
-        Need::Publish => {
-            (needs_publish && !grants.any.publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
-        }
+        Need::Publish => (needs_publish && !grants.any.publish && grants.publish.is_empty())
+            .then_some("publish = [\"SUBJECT\"]"),
     };
     match missing {
         None => Verdict::Provided,

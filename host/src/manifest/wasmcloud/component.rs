@@ -35,7 +35,10 @@ pub(super) fn add_all(
     let mut count = 0;
     for raw in components {
         count += 1;
-        let Some(name) = raw.name.as_ref().and_then(|name| Some((label(name, report)?, name)))
+        let Some(name) = raw
+            .name
+            .as_ref()
+            .and_then(|name| Some((label(name, report)?, name)))
         else {
             continue;
         };
@@ -83,7 +86,10 @@ fn component(
         let what = "has no effect: what has a digest is fetched once, and a tag is asked for again at each start";
         report.warning(&policy.at, what, "remove it");
     }
-    let resources = raw.localResources.as_ref().map(|resources| &resources.value);
+    let resources = raw
+        .localResources
+        .as_ref()
+        .map(|resources| &resources.value);
     let mounts = mounts(resources, volumes, report);
     let grants = Grants {
         outbound: hosts::allowed(resources, report),
@@ -107,7 +113,10 @@ fn with_layers(
     application: &mut Application,
     report: &mut Report,
 ) -> Component {
-    let resources = raw.localResources.as_ref().map(|resources| &resources.value);
+    let resources = raw
+        .localResources
+        .as_ref()
+        .map(|resources| &resources.value);
     let layer = resources.and_then(|resources| resources.environment.as_ref());
     let environment = layer.map(|layer| Layer::from(&layer.value));
     let environment = environment
@@ -185,13 +194,25 @@ fn volumes(
         if label::<ContainerName>(name, report).is_none() {
             continue;
         }
-        let path = volume.hostPath.as_ref().map(|host| host.value.path.as_ref());
+        let path = volume
+            .hostPath
+            .as_ref()
+            .map(|host| host.value.path.as_ref());
         let source = match (&volume.ephemeral, path) {
             (Some(_), None) => Some(MountSource::Ephemeral(name.value.clone())),
-            (None, Some(path)) => path.map(|path| MountSource::Directory(directory.join(&path.value))),
+            (None, Some(path)) => {
+                path.map(|path| MountSource::Directory(directory.join(&path.value)))
+            }
             (Some(_), Some(_)) | (None, None) => {
-                let what = format!("the volume {:?} must be either ephemeral or a hostPath", name.value);
-                report.problem(&name.at, what, "write `ephemeral: {}` or `hostPath: {path: ...}`");
+                let what = format!(
+                    "the volume {:?} must be either ephemeral or a hostPath",
+                    name.value
+                );
+                report.problem(
+                    &name.at,
+                    what,
+                    "write `ephemeral: {}` or `hostPath: {path: ...}`",
+                );
                 continue;
             }
         };

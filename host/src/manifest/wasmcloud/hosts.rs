@@ -40,7 +40,9 @@ fn host(entry: &Located<String>, report: &mut Report) -> Option<OutboundHost> {
         true => (text.to_owned(), false),
         false => (format!("http://{text}"), true),
     };
-    let authority = text.split_once("://").map_or("", |(_, authority)| authority);
+    let authority = text
+        .split_once("://")
+        .map_or("", |(_, authority)| authority);
     let named_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));

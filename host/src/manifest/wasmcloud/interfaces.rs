@@ -76,7 +76,8 @@ pub(super) fn of(
                 continue;
             }
             "wasi:sockets" => {
-                let what = "is there, and every address is denied: connections are those of wasi:http";
+                let what =
+                    "is there, and every address is denied: connections are those of wasi:http";
                 report.warning(at, what, "use wasi:http/outgoing-handler");
             }
             known if KNOWN.contains(&known) => {}
@@ -135,14 +136,19 @@ impl Interfaces {
             match pattern.parse() {
                 Ok(pattern) => self.patterns.push(pattern),
                 Err(error) => {
-                    let fix = "write subjects such as \"orders.created,orders.*\", separated by commas";
+                    let fix =
+                        "write subjects such as \"orders.created,orders.*\", separated by commas";
                     report.problem(at, error, fix);
                 }
             }
         }
         if has_interface(interface, &["handler"]) && subscriptions.is_none() {
             let what = "has a handler, and no subscription";
-            report.warning(at, what, "write config.subscriptions: \"SUBJECT,SUBJECT.*\"");
+            report.warning(
+                at,
+                what,
+                "write config.subscriptions: \"SUBJECT,SUBJECT.*\"",
+            );
         }
     }
 }
@@ -169,7 +175,9 @@ pub(super) fn bind(interfaces: &Interfaces, application: &mut Application) {
 
 fn has_interface(interface: &HostInterface, names: &[&str]) -> bool {
     let listed = interface.interfaces.iter().flat_map(|list| &list.value);
-    listed.into_iter().any(|name| names.contains(&name.as_str()))
+    listed
+        .into_iter()
+        .any(|name| names.contains(&name.as_str()))
 }
 
 /// Warns of configuration that the host's backends do not take from a workload.
@@ -181,7 +189,9 @@ fn without_effect(interface: &HostInterface, package: &str, report: &mut Report)
     };
     let entries = interface.config.iter().flat_map(|config| &config.value.0);
     for (key, _) in entries.filter(|(key, _)| !honoured.contains(&key.value.as_str())) {
-        let what = format!("has no effect on {package}: where it is kept is the host configuration's matter");
+        let what = format!(
+            "has no effect on {package}: where it is kept is the host configuration's matter"
+        );
         report.warning(&key.at, what, "remove it");
     }
     let references = [&interface.configFrom, &interface.secretFrom];

@@ -1,7 +1,10 @@
 //! Kubernetes objects as a file has them: every key that the workload's definition knows, and no other.
 //! Fields are spelled as they are written.
 
-#![allow(non_snake_case, reason = "keys of Kubernetes objects are in camel case")]
+#![allow(
+    non_snake_case,
+    reason = "keys of Kubernetes objects are in camel case"
+)]
 #![allow(dead_code, reason = "keys that have no effect are known nonetheless")]
 
 use std::borrow::Cow;
