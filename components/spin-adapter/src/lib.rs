@@ -39,6 +39,8 @@ mod bindings {
         ",
         generate_all,
     });
+    use super::Adapter;
+    export!(Adapter);
 }
 
 struct Adapter;
@@ -154,5 +156,3 @@ impl logging::Guest for Adapter {
         eprintln!("{level} {context}: {message}");
     }
 }
-
-bindings::export!(Adapter with_types_in bindings);

@@ -4,6 +4,7 @@ mod apply;
 mod build;
 mod check;
 mod doctor;
+mod export;
 mod inspect;
 mod operator;
 mod ps;
@@ -49,6 +50,7 @@ enum Command {
     Streams(streams::Streams),
     Build(build::Build),
     Check(check::Check),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     Setup(doctor::Setup),
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Streams(streams) => streams.run(),
         Command::Build(build) => build.run(),
         Command::Check(check) => check.run(),
+        Command::Export(export) => export.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Setup(setup) => setup.run(),

@@ -264,6 +264,11 @@ impl<'a> TableReader<'a> {
     }
 }
 
+/// The key that a raw struct's field stands for: one that is a word of Rust's is written `r#type`.
+pub(crate) fn key(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// Declares a raw struct: every field is optional and located once it is read, `required` ones are
 /// reported where they are missing, and the JSON schema is derived from the same declaration.
 macro_rules! raw_table {
@@ -297,10 +302,13 @@ macro_rules! raw_table {
             ) -> Option<Self> {
                 let mut table = $crate::document::TableReader::open(value, at, report)?;
                 let read = Self {
-                    $($required: table.required(stringify!($required)),)*
-                    $($optional: table.optional(stringify!($optional)),)*
+                    $($required: table.required($crate::document::key(stringify!($required))),)*
+                    $($optional: table.optional($crate::document::key(stringify!($optional))),)*
                 };
-                table.close(&[$(stringify!($required),)* $(stringify!($optional),)*]);
+                table.close(&[
+                    $($crate::document::key(stringify!($required)),)*
+                    $($crate::document::key(stringify!($optional)),)*
+                ]);
                 Some(read)
             }
         }
