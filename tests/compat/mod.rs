@@ -1,3 +1,5 @@
-//! What was made for other platforms runs here, and what was made here is brought there.
+//! What people already have runs here unchanged, and what was made here is brought elsewhere.
 
+mod export;
+mod serve;
 mod wasmcloud;

@@ -8,13 +8,17 @@ mod export;
 mod inspect;
 mod operator;
 mod ps;
+mod pull;
+mod push;
 mod revisions;
 mod rollback;
 mod rollouts;
 mod schema;
 mod secret;
 mod serve;
+mod sources;
 mod streams;
+mod supplies;
 mod swap;
 mod up;
 mod watch;
@@ -49,6 +53,8 @@ enum Command {
     Apply(apply::Apply),
     Streams(streams::Streams),
     Build(build::Build),
+    Push(push::Push),
+    Pull(pull::Pull),
     Check(check::Check),
     Export(export::Export),
     Inspect(inspect::Inspect),
@@ -72,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Streams(streams) => streams.run(),
         Command::Build(build) => build.run(),
+        Command::Push(push) => push.run(),
+        Command::Pull(pull) => pull.run(),
         Command::Check(check) => check.run(),
         Command::Export(export) => export.run(),
         Command::Inspect(inspect) => inspect.run(),

@@ -53,7 +53,7 @@ impl<T: JsonSchema> JsonSchema for Located<T> {
 }
 
 /// Reports that `value` is not what is `wanted`.
-pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str, at: &At, report: &mut Report) {
+pub(crate) fn wrong_type(value: &DeValue<'_>, wanted: &str, at: &At, report: &mut Report) {
     let fix = match value {
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
             if wanted == "a string" =>
@@ -264,8 +264,8 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// The key that a raw struct's field stands for: one that is a word of Rust's is written `r#type`.
-pub(crate) fn key(field: &'static str) -> &'static str {
+/// The key of a field, whose name may have to be written as `r#type`.
+pub(crate) fn key_of(field: &'static str) -> &'static str {
     field.strip_prefix("r#").unwrap_or(field)
 }
 
@@ -302,12 +302,12 @@ macro_rules! raw_table {
             ) -> Option<Self> {
                 let mut table = $crate::document::TableReader::open(value, at, report)?;
                 let read = Self {
-                    $($required: table.required($crate::document::key(stringify!($required))),)*
-                    $($optional: table.optional($crate::document::key(stringify!($optional))),)*
+                    $($required: table.required($crate::document::key_of(stringify!($required))),)*
+                    $($optional: table.optional($crate::document::key_of(stringify!($optional))),)*
                 };
                 table.close(&[
-                    $($crate::document::key(stringify!($required)),)*
-                    $($crate::document::key(stringify!($optional)),)*
+                    $($crate::document::key_of(stringify!($required)),)*
+                    $($crate::document::key_of(stringify!($optional)),)*
                 ]);
                 Some(read)
             }

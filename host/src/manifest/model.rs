@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::ambient::Ambient;
 use super::defaults;
 use crate::name::{
     ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
@@ -119,6 +120,9 @@ pub struct Component {
     /// Directories that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What it has without a grant, where it is run without a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambient: Option<Ambient>,
     /// Its requests to other components say by `spin-*` headers how they reached them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub route_headers: bool,
@@ -152,6 +156,7 @@ impl Component {
             readable_secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
+            ambient: None,
             route_headers: false,
             limits: Limits::default(),
             preemption: Preemption::default(),

@@ -41,7 +41,11 @@ impl Rollouts {
     /// An artifact was not uploaded. What is wrong with the manifest is in the plan, and nothing is
     /// changed then.
     pub async fn apply(self: &Arc<Self>, request: ApplyRequest) -> Result<ApplyPlan, RolloutError> {
-        let loaded = match manifest::resolve(&request.manifest, Path::new(&request.path)) {
+        let loaded = match manifest::resolve_with(
+            &request.manifest,
+            Path::new(&request.path),
+            &request.supplied,
+        ) {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(refused(vec![problems.to_string()])),
         };

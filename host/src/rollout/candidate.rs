@@ -157,6 +157,8 @@ impl Maker {
             secrets,
             environment,
             mounts,
+            ambient: settings.ambient.clone(),
+            instance_ids: Default::default(),
             route_headers: settings.route_headers,
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),

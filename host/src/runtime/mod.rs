@@ -16,6 +16,7 @@ mod by_export;
 mod calls;
 mod check;
 mod compile;
+mod console;
 mod engine;
 mod error;
 mod guest_log;

@@ -59,7 +59,8 @@ impl InstanceState {
             .parse::<StoreLabel>()
             .map_err(|_| Refusal::NoSuchStore)?;
         let component = &self.context.component;
-        if !self.context.grants.keyvalue.contains(&label) {
+        let every = self.context.ambient.as_ref().is_some_and(|a| a.keyvalue);
+        if !every && !self.context.grants.keyvalue.contains(&label) {
             tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
             return Err(Refusal::AccessDenied);
         }
