@@ -36,6 +36,16 @@ pub(super) fn write(subject: &Subject<'_>) -> Written {
                 .to_owned(),
         );
     }
+    let called = carried.iter().any(|caller| {
+        let mut hosts = caller.grants.outbound.iter();
+        hosts.any(|host| matches!(host.host, HostPattern::Component(_)))
+    });
+    if called {
+        notes.push(
+            "Components that call others at http://NAME.internal/ find them at http://NAME.spin.internal/ in Spin."
+                .to_owned(),
+        );
+    }
     let text = head("spin", subject, &notes) + &text;
     Written {
         files: [("spin.toml".to_owned(), text)].into(),
