@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::MANIFEST;
+use super::supplies::Supplies;
 use crate::config::{self, Overrides};
 use crate::export::{self, Place, Subject, Target, Written};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
 use crate::name::ComponentName;
 use crate::runtime;
 
@@ -60,7 +61,7 @@ impl Export {
     ///
     /// The manifest is wrong, or a file cannot be written.
     pub fn run(self) -> anyhow::Result<()> {
-        let loaded = manifest::load(&self.manifest)?;
+        let loaded = Supplies::load_unused(&self.manifest)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
