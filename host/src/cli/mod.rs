@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod doctor;
 mod inspect;
+mod new;
 mod operator;
 mod ps;
 mod pull;
@@ -39,6 +40,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
     Up(up::Up),
     /// Runs an application and swaps in what is saved: `wharf up --watch`.
     Dev(up::Up),
@@ -64,6 +66,7 @@ enum Command {
 /// Runs the command that the process's arguments name. Errors are printed with all their causes.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::New(new) => new.run(),
         Command::Up(up) => up.run(),
         Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),

@@ -17,6 +17,7 @@ mod debian_target;
 mod doctor;
 mod environment;
 mod freshness;
+mod new;
 mod progress;
 mod resolved;
 mod rust;
@@ -28,6 +29,7 @@ mod watch;
 pub use build::{BuildError, Built, build};
 pub use doctor::{Finding, State, doctor};
 pub use freshness::needs_build;
+pub use new::{NewError, Template, Written, new};
 pub use progress::{Console, Progress, Silent};
 pub use sources::{
     Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,

@@ -26,6 +26,8 @@ pub enum Tool {
     Node,
     /// A Redis server, for the tests of what runs on one.
     RedisServer,
+    /// A registry, for the tests of what is pushed to one and pulled from it.
+    Registry,
 }
 
 /// A program as found.
@@ -44,6 +46,7 @@ impl Tool {
             Self::Chromium => "Chromium",
             Self::Node => "Node.js with npm",
             Self::RedisServer => "Redis server",
+            Self::Registry => "container registry",
         }
     }
 
@@ -55,6 +58,7 @@ impl Tool {
             Self::Chromium => "the tests of the page have no browser",
             Self::Node => "the tests of the page cannot drive the browser",
             Self::RedisServer => "the tests of several hosts have nothing to share",
+            Self::Registry => "the tests of artifacts in registries have none",
         }
     }
 
@@ -66,6 +70,7 @@ impl Tool {
             Self::Chromium => find_chromium(),
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
             Self::RedisServer => on_path("redis-server"),
+            Self::Registry => on_path("docker-registry").or_else(|| on_path("registry")),
         };
         path.map(|path| Found { path })
     }
@@ -104,6 +109,9 @@ impl Tool {
             // Arch has Valkey in its place, which answers to both names.
             (Self::RedisServer, System::Arch) => &["valkey"],
             (Self::RedisServer, _) => &["redis"],
+            (Self::Registry, System::Debian | System::Alpine) => &["docker-registry"],
+            (Self::Registry, System::Fedora) => &["docker-distribution"],
+            (Self::Registry, _) => &[],
         }
     }
 
@@ -169,6 +177,7 @@ pub fn test_tools() -> &'static [Tool] {
         Tool::Chromium,
         Tool::Node,
         Tool::RedisServer,
+        Tool::Registry,
     ]
 }
 

@@ -1,0 +1,3 @@
+//! Runs what people already have, and what comes from elsewhere.
+
+mod sources;
