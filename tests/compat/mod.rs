@@ -1,3 +1,5 @@
-//! Runs what people already have, and what comes from elsewhere.
+//! What people already have runs here unchanged, wherever it lies.
 
+mod new;
+mod serve;
 mod sources;

@@ -11,8 +11,10 @@ use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
 use super::sources::{self, Sources};
-use crate::document::text_of;
-use crate::manifest::{self, model::Application, model::Component};
+use super::supplies::Supplies;
+use super::up;
+use crate::manifest::model::{Application, Component};
+use crate::manifest::supplied::Supplied;
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
 use crate::runtime;
@@ -38,6 +40,8 @@ pub struct Apply {
     #[command(flatten)]
     sources: Sources,
     #[command(flatten)]
+    supplies: Supplies,
+    #[command(flatten)]
     options: Options,
 }
 
@@ -50,8 +54,8 @@ impl Apply {
     /// new revision does not serve in the end.
     pub fn run(self) -> anyhow::Result<()> {
         // What is sent is what was checked, whatever happens to the file meanwhile.
-        let text = text_of(&self.manifest)?;
-        let loaded = manifest::resolve(&text, &self.manifest)?;
+        let given = self.supplies.load(&self.manifest)?;
+        let (text, loaded) = (given.text, given.loaded);
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
@@ -62,22 +66,24 @@ impl Apply {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
         self.sources.provide(&application, sources::to_stderr)?;
+        let application = up::bound(application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
         }
-        operator::run(self.apply(client, text, &application))
+        operator::run(self.apply(client, (text, given.supplied), &application))
     }
 
     async fn apply(
         self,
         client: Client,
-        text: String,
+        (text, supplied): (String, Supplied),
         application: &Application,
     ) -> anyhow::Result<()> {
         let path = std::path::absolute(&self.manifest).unwrap_or_else(|_| self.manifest.clone());
         let request = ApplyRequest {
             manifest: text,
+            supplied,
             path: path.display().to_string(),
             artifacts: upload_all(&client, application).await?,
             by: asker(),

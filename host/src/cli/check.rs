@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MANIFEST;
 use super::sources::to_stderr;
+use super::supplies::Supplies;
+use super::{MANIFEST, up};
 use crate::config::{self, Overrides};
-use crate::manifest;
 use crate::runtime;
 use crate::telemetry::in_words;
 use crate::toolchain::{self, Access, Silent};
@@ -27,6 +27,8 @@ pub struct Check {
     /// A host configuration to validate as well.
     #[arg(long, value_name = "FILE")]
     host_config: Option<PathBuf>,
+    #[command(flatten)]
+    supplies: Supplies,
 }
 
 impl Check {
@@ -36,7 +38,7 @@ impl Check {
     ///
     /// Everything that is wrong, at once.
     pub fn run(self) -> anyhow::Result<()> {
-        let loaded = manifest::load(&self.manifest)?;
+        let loaded = self.supplies.load(&self.manifest)?.loaded;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
@@ -53,6 +55,7 @@ impl Check {
                 Err(error) => problems.push(in_words(&error)),
             }
         }
+        let application = up::bound(application)?;
         problems.extend(runtime::check_imports(&application));
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
@@ -74,7 +77,7 @@ impl Check {
             self.manifest.display(),
             application.components.len(),
             application.routes.len(),
-            application.subscriptions.len()
+            application.subscriptions.len() + application.wildcards.len()
         );
         Ok(())
     }

@@ -18,6 +18,7 @@ mod secret;
 mod serve;
 mod sources;
 mod streams;
+mod supplies;
 mod swap;
 mod up;
 mod watch;

@@ -12,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
 use super::sources::{self, Sources};
+use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
+use crate::name::ComponentName;
+use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -42,6 +45,8 @@ pub struct Up {
     watch: bool,
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }
@@ -83,7 +88,9 @@ impl Up {
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
         let manifest = self.sources.manifest(self.manifest, sources::to_log)?;
-        let loaded = manifest::load(&manifest)?;
+        let Given {
+            loaded, supplied, ..
+        } = self.supplies.load(&manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -103,8 +110,12 @@ impl Up {
             manifest,
             application: application.clone(),
             access: self.sources.access(),
+            supplied,
         });
-        serve(&application, config, self.options.print_addresses, watch)
+        let name = application.name.clone();
+        let print = self.options.print_addresses;
+        let tell = move |addresses| tell(&name, addresses, print);
+        serve(&application, config, tell, watch)
     }
 }
 
@@ -124,7 +135,18 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
+/// The application with what its manifest binds by export bound to the components whose artifacts are
+/// there.
+pub(super) fn bound(mut application: Application) -> anyhow::Result<Application> {
+    let components = application.components.clone();
+    let bytes = |name: &ComponentName| std::fs::read(&components.get(name)?.artifact.path).ok();
+    runtime::bind_by_export(&mut application, bytes)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")))?;
+    Ok(application)
+}
+
+/// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
+/// `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
@@ -132,9 +154,10 @@ fn build(application: &Application) -> anyhow::Result<()> {
 pub(super) fn serve(
     application: &Application,
     config: HostConfig,
-    print_addresses: bool,
+    tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
+    let application = &bound(application.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
         .enable_all()
@@ -154,8 +177,7 @@ pub(super) fn serve(
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        let serving = || tell(&application.name, addresses, print_addresses);
-        host.serve(stop, serving).await;
+        host.serve(stop, || tell(addresses)).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
@@ -164,7 +186,7 @@ pub(super) fn serve(
 }
 
 /// Says where the host listens, now that it serves.
-fn tell(application: &str, addresses: Addresses, print: bool) {
+pub(super) fn tell(application: &str, addresses: Addresses, print: bool) {
     if print {
         let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
         let mut out = std::io::stdout().lock();

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::watch_screen::Screen;
+use crate::manifest::supplied::Supplied;
 use crate::manifest::{self, model::Application};
 use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
 use crate::rollout::model::{
@@ -38,6 +39,8 @@ pub(super) struct Watch {
     pub(super) application: Application,
     /// How sources that are elsewhere may be asked.
     pub(super) access: Access,
+    /// What the manifest is given.
+    pub(super) supplied: Supplied,
 }
 
 /// The host is shutting down.
@@ -82,6 +85,7 @@ impl Watch {
             manifest: self.manifest,
             application: self.application,
             access: self.access,
+            supplied: self.supplied,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -115,6 +119,7 @@ struct Watching {
     manifest: PathBuf,
     application: Application,
     access: Access,
+    supplied: Supplied,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -236,8 +241,8 @@ impl Watching {
 
     /// Makes the manifest true as it now is.
     fn apply(&mut self, since: Instant) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(&self.manifest)?;
-        let loaded = manifest::resolve(&text, &self.manifest)?;
+        let text = manifest::text(&self.manifest)?;
+        let loaded = manifest::resolve_with(&text, &self.manifest, &self.supplied)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -259,6 +264,7 @@ impl Watching {
         }
         let request = ApplyRequest {
             manifest: text,
+            supplied: self.supplied.clone(),
             path: self.manifest.display().to_string(),
             artifacts,
             by: BY.to_owned(),

@@ -32,7 +32,7 @@ mod tests;
 pub(crate) use fresh::assert_schema_is_fresh;
 pub use problem::{Problem, Problems};
 pub(crate) use quantity::SPAN_MIN;
-pub(crate) use read::{Located, Map, NonEmpty, Read, TableReader, raw_table};
+pub(crate) use read::{Located, Map, NonEmpty, Read, TableReader, key_of, raw_table, wrong_type};
 pub(crate) use report::{At, Report};
 pub(crate) use schema::schema_of;
 pub(crate) use short::{Short, Shorthand};

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::Known;
 use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
-use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
     Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, Origin, OutboundHost,
@@ -58,7 +57,7 @@ fn component(
     let environment = environment(raw.environment.as_ref());
     let secrets = secrets(raw.secrets.as_ref(), &environment, report);
     let limits = raw.limits.as_ref();
-    let limits = limits.map(|limits| self::limits(&limits.value, report));
+    let limits = limits.map(|limits| self::limits(&limits.value, Limits::default(), report));
     let reuse = raw.reuse.as_ref();
     let reuse = reuse.map(|reuse| self::reuse(&reuse.value, report));
     let preemption = raw.preemption.as_ref();
@@ -240,8 +239,12 @@ fn secrets(
     secrets
 }
 
-fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
-    let default = Limits::default();
+/// Limits as `raw` has them; `default` where it leaves them out.
+pub(in crate::manifest) fn limits(
+    raw: &raw::Limits,
+    default: Limits,
+    report: &mut Report,
+) -> Limits {
     let deadline = report.span(raw.deadline.as_ref(), SPAN_MIN, default.deadline);
     let idle = report.span(raw.response_idle.as_ref(), SPAN_MIN, default.response_idle);
     let body = report.size(raw.request_body.as_ref(), default.request_body_bytes_max);
@@ -250,7 +253,7 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
         default.request_header_bytes_max,
     );
     Limits {
-        memory_bytes_max: memory(raw, report),
+        memory_bytes_max: memory(raw, default.memory_bytes_max, report),
         deadline,
         response_idle: idle,
         instances_max: report.count(raw.instances.as_ref(), default.instances_max),
@@ -261,19 +264,20 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
 }
 
 /// Linear memory grows by whole pages, so a limit is rounded up to them.
-fn memory(raw: &raw::Limits, report: &mut Report) -> usize {
-    let bytes: usize = report.size(raw.memory.as_ref(), defaults::MEMORY_BYTES_MAX);
+fn memory(raw: &raw::Limits, default: usize, report: &mut Report) -> usize {
+    let bytes: usize = report.size(raw.memory.as_ref(), default);
     if let Some(field) = &raw.memory
         && bytes > MEMORY_BYTES_CEILING
     {
         let what = "is more than a component can address";
         report.problem(&field.at, what, "write \"4GiB\" at most");
-        return defaults::MEMORY_BYTES_MAX;
+        return default;
     }
     bytes.next_multiple_of(PAGE_BYTES)
 }
 
-fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
+/// How far instances are shared.
+pub(in crate::manifest) fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
     let default = Reuse::default();
     let requests = raw.requests.as_ref();
     let requests_max = requests.map(|requests| report.count(Some(requests), 1_u32));
@@ -295,7 +299,8 @@ fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
     }
 }
 
-fn drain(raw: &raw::Drain, report: &mut Report) -> Drain {
+/// How long a replaced revision may take.
+pub(in crate::manifest) fn drain(raw: &raw::Drain, report: &mut Report) -> Drain {
     let default = Drain::default();
     Drain {
         requests: report.span(raw.requests.as_ref(), SPAN_MIN, default.requests),

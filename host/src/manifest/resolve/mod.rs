@@ -2,7 +2,7 @@
 //! of a manifest must know of another.
 
 mod binding;
-mod component;
+pub(in crate::manifest) mod component;
 mod reach;
 
 use std::path::Path;
