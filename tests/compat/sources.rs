@@ -1,93 +1,23 @@
 //! Where artifacts come from: URLs, registries, core modules. And where they go.
 
+mod applications;
 mod artifact;
 mod files;
+mod person;
 
 use std::path::Path;
-use std::process::Output;
 
 use serde_json::json;
 
-use crate::harness::manifest::Scratch;
 use crate::harness::registry::{PASSWORD, USER};
-use crate::harness::{Launch, Manifest, Registry, artifacts, guest, scratch, variant};
+use crate::harness::{Client, Launch, Manifest, Registry, guest, variant};
 use artifact::{blob, blob_of, digest, hex, manifest, manifest_of};
 use files::Files;
+use person::{Person, Serving};
 
 const WASM: &str = "application/wasm";
 const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const MODULE_TEXT: &str = "random bytes from WASI 0.1";
-
-/// Somebody at a machine: a cache and a Docker configuration of their own.
-struct Person {
-    home: Scratch,
-}
-
-impl Person {
-    fn new() -> Self {
-        let home = scratch();
-        std::fs::create_dir(home.path().join("docker")).unwrap();
-        Self { home }
-    }
-
-    /// Who has logged in to `registry`, with this password.
-    fn logged_in(registry: &Registry, password: &str) -> Self {
-        use base64::Engine as _;
-        let person = Self::new();
-        let auth = format!("{USER}:{password}");
-        let auth = base64::engine::general_purpose::STANDARD.encode(auth);
-        let config =
-            json!({ "auths": { registry.reference("").trim_end_matches('/'): { "auth": auth } } });
-        let path = person.home.path().join("docker/config.json");
-        std::fs::write(path, config.to_string()).unwrap();
-        person
-    }
-
-    fn environment(&self) -> [(&'static str, String); 2] {
-        let path = |name| self.home.path().join(name).display().to_string();
-        [
-            ("XDG_CACHE_HOME", path("cache")),
-            ("DOCKER_CONFIG", path("docker")),
-        ]
-    }
-
-    /// Runs a `wharf` command in their home.
-    fn wharf(&self, arguments: &[&str]) -> Output {
-        let mut command = artifacts::command();
-        command.args(arguments).envs(self.environment());
-        command.current_dir(self.home.path());
-        command.output().expect("the host was built")
-    }
-
-    /// The same, which must succeed; its standard output.
-    #[track_caller]
-    fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.wharf(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "wharf {arguments:?}: {error}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// The same, which must fail; its standard error.
-    #[track_caller]
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = self.wharf(arguments);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "wharf {arguments:?}: {error}");
-        error
-    }
-
-    fn launch(&self, launch: Launch) -> Launch {
-        let environment = self.environment();
-        environment.iter().fold(launch, |launch, (name, value)| {
-            launch.environment(name, value)
-        })
-    }
-
-    fn file(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.home.path().join(name)).unwrap()
-    }
-}
 
 /// The core module, which has no file name that a manifest could run.
 fn module() -> Vec<u8> {
@@ -374,50 +304,6 @@ async fn the_docker_configuration_says_who_we_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_application_is_pushed_and_runs_elsewhere() {
-    let (mut registry, person) = (Registry::start(), Person::new());
-    let manifest = Manifest::new(
-        "[component.hello]\nartifact = \"{hello.wasm}\"\nenvironment.GREETING = \"ahoy\"\n\
-         [component.hello.build]\ncommand = \"echo it is built already\"\n\
-         [component.callee]\nartifact = \"{callee.wasm}\"\n\
-         [[route]]\npath = \"/...\"\ncomponent = \"hello\"\n",
-    );
-    let reference = registry.reference("apps/shop:1");
-    person.succeeds(&["push", "--no-build", path_of(manifest.path()), &reference]);
-
-    let elsewhere = Person::new();
-    let named = format!("oci://{reference}");
-    let host = elsewhere
-        .launch(Launch::at(Path::new(&named)))
-        .start()
-        .await;
-    let greeting = host.client().get("/env?name=GREETING").await;
-    assert_eq!(greeting.expect(200).text(), "ahoy");
-    host.stop().await;
-    // It is no component.
-    let refused = elsewhere.fails(&["inspect", &named]);
-    assert!(
-        refused.contains(&format!("run it with: wharf up {named}")),
-        "{refused}"
-    );
-    // As a directory it can be looked at and changed.
-    let said = elsewhere.succeeds(&["pull", &reference, "-o", "shop"]);
-    assert_eq!(said.trim(), "shop/application.toml");
-    assert!(elsewhere.file("shop/hello.wasm") == hello());
-    let refused = elsewhere.fails(&["pull", &reference, "-o", "shop"]);
-    assert!(refused.contains("shop is there already"), "{refused}");
-
-    registry.kill();
-    let host = elsewhere
-        .launch(Launch::at(Path::new(&named)))
-        .start()
-        .await;
-    assert_eq!(host.client().get("/").await.expect(200).text(), "hello");
-    assert!(host.log().contains("what was pulled last is used"));
-    host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_swapped_in_from_a_registry_and_from_a_url() {
     let (registry, person, files) = (Registry::start(), Person::new(), Files::start().await);
     let other = variant(&hello(), "another");
@@ -478,52 +364,12 @@ async fn artifacts_of_older_tools_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spin_application_becomes_a_directory_with_its_manifest_and_files() {
+async fn a_component_is_served_from_a_registry() {
     let (registry, person) = (Registry::start(), Person::new());
-    spin_application(&registry).await;
-    let reference = registry.reference("spin/shop:1");
-    let said = person.succeeds(&["pull", &reference]);
-    assert_eq!(said.trim(), "shop/spin.toml");
-    assert!(person.file("shop/components/front.wasm") == hello());
-    assert_eq!(person.file("shop/files/front/a.txt"), b"file\n");
-    assert_eq!(person.file("shop/files/front/empty.txt"), b"");
-    let manifest: toml::Table =
-        toml::from_str(&String::from_utf8(person.file("shop/spin.toml")).unwrap()).unwrap();
-    assert_eq!(
-        manifest["trigger"]["http"][0]["route"].as_str(),
-        Some("/...")
-    );
-}
-
-/// An application as `spin registry push` leaves it: the locked application is a layer.
-async fn spin_application(registry: &Registry) {
-    let name = "spin/shop";
-    let wasm = "application/vnd.wasm.content.layer.v1+wasm";
-    let data = "application/vnd.wasm.content.layer.v1+data";
-    let front = blob(registry, name, wasm, &hello()).await;
-    let file = blob(registry, name, data, b"file\n").await;
-    let mut empty = blob(registry, name, data, b"\0\0").await;
-    empty["annotations"] = json!({ "com.fermyon.spin.application.layer.isEmpty": "true" });
-    let locked = json!({
-        "spin_lock_version": 0,
-        "metadata": { "name": "shop", "trigger": { "type": "http" } },
-        "triggers": [{ "id": "trigger--front", "trigger_type": "http",
-            "trigger_config": { "component": "front", "route": "/..." } }],
-        "components": [{
-            "id": "front",
-            "source": { "content_type": WASM, "digest": front["digest"] },
-            "env": { "GREETING": "ahoy" },
-            "files": [
-                { "path": "a.txt", "digest": file["digest"] },
-                { "path": "empty.txt", "digest": empty["digest"] },
-            ],
-        }],
-    });
-    let kind = "application/vnd.fermyon.spin.application.v1+config";
-    let locked = blob(registry, name, kind, locked.to_string().as_bytes()).await;
-    let config = json!({ "architecture": "wasm", "os": "Wasip1" }).to_string();
-    let kind = "application/vnd.oci.image.config.v1+json";
-    let config = blob(registry, name, kind, config.as_bytes()).await;
-    let layers = json!([front, file, empty, locked]);
-    manifest(registry, name, "1", config, layers).await;
+    let reference = registry.reference("tools/hello:1");
+    person.succeeds(&["push", path_of(&guest("hello")), &reference]);
+    let named = format!("oci://{reference}");
+    let host = Serving::start(&person, &named);
+    let client = Client::http1(host.http);
+    assert_eq!(client.get("/").await.expect(200).text(), "hello");
 }

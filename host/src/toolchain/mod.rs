@@ -33,7 +33,7 @@ pub use new::{NewError, Template, Written, new};
 pub use progress::{Console, Progress, Silent};
 pub use sources::{
     Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,
-    provide, provide_one, pull, push_application, push_file,
+    provide, provide_file, provide_one, pull, push_application, push_file,
 };
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};
