@@ -16,4 +16,4 @@ pub mod mounts;
 pub mod redis;
 pub mod secrets;
 pub mod streams;
-mod tls;
+pub(crate) mod tls;

@@ -10,6 +10,7 @@ use clap::Args;
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
+use super::sources::{self, Sources};
 use super::supplies::Supplies;
 use crate::manifest::model::{Application, Component};
 use crate::manifest::supplied::Supplied;
@@ -20,7 +21,7 @@ use crate::toolchain;
 
 /// Makes a manifest true in a running host, component by component, without losing a request.
 ///
-/// What is missing is built first, as `wharf up` does. Components that stay as they are are not
+/// What is missing is built or fetched first, as `wharf up` does. Components that stay as they are are not
 /// touched. ^C ends watching, not the rollouts.
 #[derive(Args)]
 pub struct Apply {
@@ -37,6 +38,8 @@ pub struct Apply {
     no_wait: bool,
     #[command(flatten)]
     supplies: Supplies,
+    #[command(flatten)]
+    sources: Sources,
     #[command(flatten)]
     options: Options,
 }
@@ -61,6 +64,7 @@ impl Apply {
         if !self.no_build && application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
+        self.sources.provide(&application, sources::to_stderr)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));

@@ -5,9 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::MANIFEST;
+use super::sources::to_stderr;
 use super::supplies::Supplies;
 use crate::config::{self, Overrides};
 use crate::runtime;
+use crate::telemetry::in_words;
+use crate::toolchain::{self, Access, Silent};
+
+/// Checking asks nobody.
+const OFFLINE: Access = Access {
+    insecure: false,
+    offline: true,
+};
 
 /// Validates a manifest, and the artifacts that are there, without running anything.
 #[derive(Args)]
@@ -37,7 +46,16 @@ impl Check {
             config::load(Some(file), Overrides::default())?;
         }
         let application = loaded.application;
-        let problems = runtime::check_imports(&application);
+        let mut problems = Vec::new();
+        for component in application.components.values() {
+            match toolchain::provide_one(component, OFFLINE, &mut Silent) {
+                Ok(warnings) => warnings.iter().for_each(|warning| to_stderr(warning)),
+                // It is told below, with what is not built.
+                Err(error) if error.is_absent() => {}
+                Err(error) => problems.push(in_words(&error)),
+            }
+        }
+        problems.extend(runtime::check_imports(&application));
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
         }
@@ -49,7 +67,7 @@ impl Check {
             .collect();
         if !missing.is_empty() {
             eprintln!(
-                "note: not built yet, so not checked: {}",
+                "note: not built or fetched yet, so not checked: {}",
                 missing.join(", ")
             );
         }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
+use super::sources::{self, Sources};
 use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
@@ -25,10 +26,10 @@ const HOST_CONFIG: &str = "runtime-config/local.toml";
 /// How long threads that are still busy are waited for at the very end.
 const THREADS_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs an application: builds what is missing, then serves until SIGTERM or SIGINT.
+/// Runs an application: builds or fetches what is missing, then serves until SIGTERM or SIGINT.
 #[derive(Args)]
 pub struct Up {
-    /// The application manifest: what runs.
+    /// The application manifest: what runs. Or an application in a registry: oci://HOST/NAME:TAG.
     #[arg(default_value = MANIFEST)]
     manifest: PathBuf,
     /// The host configuration: where it runs. [default: runtime-config/local.toml, if it is there]
@@ -42,6 +43,8 @@ pub struct Up {
     watch: bool,
     #[command(flatten)]
     supplies: Supplies,
+    #[command(flatten)]
+    sources: Sources,
     #[command(flatten)]
     options: Options,
 }
@@ -82,15 +85,17 @@ impl Up {
     /// The manifest, the configuration or a component is wrong, or an address is taken.
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
+        let manifest = self.sources.manifest(self.manifest, sources::to_log)?;
         let Given {
             loaded, supplied, ..
-        } = self.supplies.load(&self.manifest)?;
+        } = self.supplies.load(&manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         if !self.no_build {
             build(&loaded.application)?;
         }
+        self.sources.provide(&loaded.application, sources::to_log)?;
         let overrides = Overrides {
             http: self.options.http,
             admin: self.options.admin,
@@ -100,9 +105,10 @@ impl Up {
         let config = config::load(file.as_deref(), overrides)?;
         let application = loaded.application;
         let watch = self.watch.then(|| Watch {
-            manifest: self.manifest,
+            manifest,
             application: application.clone(),
             supplied,
+            access: self.sources.access(),
         });
         serve(&application, config, self.options.print_addresses, watch)
     }

@@ -26,7 +26,7 @@ use crate::rollout::model::{
 };
 use crate::rollout::{RolloutError, Rollouts};
 use crate::telemetry::in_words;
-use crate::toolchain::{self, Changes, Silent, WatchError, Watcher};
+use crate::toolchain::{self, Access, Changes, Silent, WatchError, Watcher};
 
 /// Who asks for the rollouts, in the history.
 const BY: &str = "wharf up --watch";
@@ -39,6 +39,8 @@ pub(super) struct Watch {
     pub(super) application: Application,
     /// What the manifest is given.
     pub(super) supplied: Supplied,
+    /// How sources that are elsewhere may be asked.
+    pub(super) access: Access,
 }
 
 /// The host is shutting down.
@@ -83,6 +85,7 @@ impl Watch {
             manifest: self.manifest,
             application: self.application,
             supplied: self.supplied,
+            access: self.access,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -116,6 +119,7 @@ struct Watching {
     manifest: PathBuf,
     application: Application,
     supplied: Supplied,
+    access: Access,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -205,6 +209,9 @@ impl Watching {
             toolchain::build(&self.application, Some(name), &mut Silent)?;
             built = Some(began.elapsed());
         }
+        for warning in toolchain::provide_one(component, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
+        }
         let bytes = std::fs::read(&component.artifact.path)?;
         let digest = Digest::of(&bytes);
         if self
@@ -242,6 +249,9 @@ impl Watching {
         let application = loaded.application;
         if application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut Silent)?;
+        }
+        for warning in toolchain::provide(&application, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
         }
         let mut artifacts = BTreeMap::new();
         for (name, component) in &application.components {

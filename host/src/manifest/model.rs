@@ -31,11 +31,11 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Subscriptions; one component subscribes to a subject at most once.
     pub subscriptions: Vec<Subscription>,
-    /// Channels of Redis servers whose messages components handle, at most once.
-    pub channels: Vec<Channel>,
     /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
     /// subject by itself does not get it once more.
     pub wildcards: Vec<Wildcard>,
+    /// Channels of Redis servers whose messages components handle, at most once.
+    pub channels: Vec<Channel>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
     /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
@@ -50,8 +50,8 @@ impl Application {
             components: BTreeMap::new(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
-            channels: Vec::new(),
             wildcards: Vec::new(),
+            channels: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
@@ -93,12 +93,12 @@ pub struct Component {
     /// Directories that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
-    /// Its requests to other components say by `spin-*` headers how they reached them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub route_headers: bool,
     /// What it has without a grant, where it is run without a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ambient: Option<Ambient>,
+    /// Its requests to other components say by `spin-*` headers how they reached them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub route_headers: bool,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -128,8 +128,8 @@ impl Component {
             secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
-            route_headers: false,
             ambient: None,
+            route_headers: false,
             limits: Limits::default(),
             preemption: Preemption::default(),
             reuse: Reuse::default(),
@@ -285,17 +285,6 @@ pub struct Grants {
     pub any: AnyName,
 }
 
-/// Where a SQLite database is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatabaseSource {
-    /// A file below the state directory that whoever is granted this name shares: `NAME.db`, where the
-    /// name has letters, digits, `-` and `_` only.
-    Own(String),
-    /// A file of the host's; resolved against the manifest's directory.
-    File(#[serde(serialize_with = "path_for_people")] PathBuf),
-}
-
 /// What a component may use under any name, beside what is granted by name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -306,6 +295,17 @@ pub struct AnyName {
     pub blobstore: bool,
     /// Subjects to publish to.
     pub publish: bool,
+}
+
+/// Where a SQLite database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseSource {
+    /// A file below the state directory that whoever is granted this name shares: `NAME.db`, where the
+    /// name has letters, digits, `-` and `_` only.
+    Own(String),
+    /// A file of the host's; resolved against the manifest's directory.
+    File(#[serde(serialize_with = "path_for_people")] PathBuf),
 }
 
 /// How a blob container may be used.
@@ -594,36 +594,6 @@ pub struct Subscription {
     pub backoff: Backoff,
 }
 
-/// What binds a channel of a Redis server to a component. Redis sends a message to who listens just
-/// then: at most once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// The server.
-    pub address: ChannelAddress,
-    /// The channel.
-    pub channel: String,
-    /// Who handles its messages.
-    pub component: ComponentName,
-}
-
-/// A Redis server's URL. Its password is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ChannelAddress(pub String);
-
-impl fmt::Display for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        write!(f, "{scheme}://{host}")
-    }
-}
-
-impl fmt::Debug for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl Subscription {
     /// The component's subscription to `subject`, within the default limits.
     pub fn new(subject: Subject, component: ComponentName) -> Self {
@@ -652,6 +622,36 @@ impl Wildcard {
     /// The subscription to one of the subjects.
     pub fn on(&self, subject: &Subject) -> Subscription {
         Subscription::new(subject.clone(), self.component.clone())
+    }
+}
+
+/// What binds a channel of a Redis server to a component. Redis sends a message to who listens just
+/// then: at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// The server.
+    pub address: ChannelAddress,
+    /// The channel.
+    pub channel: String,
+    /// Who handles its messages.
+    pub component: ComponentName,
+}
+
+/// A Redis server's URL. Its password is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelAddress(pub String);
+
+impl fmt::Display for ChannelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        write!(f, "{scheme}://{host}")
+    }
+}
+
+impl fmt::Debug for ChannelAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -3,7 +3,10 @@
 //! Nothing is fetched here: [`crate::toolchain`] makes the file before anything reads it.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
+
+use oci_client::{ParseError, Reference};
 
 use super::model::{Artifact, Origin, Source};
 use crate::name::Digest;
@@ -21,6 +24,22 @@ impl Source {
         }
     }
 
+    /// What is wrong with a URL or a reference, in a clause; what can be found is known when it is
+    /// fetched.
+    pub fn wrong(&self) -> Option<String> {
+        match self {
+            Self::Path(_) => None,
+            Self::Url(url) => match url.parse::<http::Uri>() {
+                Ok(uri) if uri.authority().is_some() => None,
+                Ok(_) => Some("names no host".to_owned()),
+                Err(error) => Some(format!("is not a URL: {error}")),
+            },
+            Self::Oci(reference) => parse_reference(reference)
+                .err()
+                .map(|why| format!("is not an OCI reference: {why}")),
+        }
+    }
+
     /// The same without paths.
     pub fn remote(written: &str) -> Option<Self> {
         if let Some(reference) = written.strip_prefix(OCI_SCHEME) {
@@ -33,14 +52,24 @@ impl Source {
     }
 }
 
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(url),
             Self::Oci(reference) => write!(f, "{OCI_SCHEME}{reference}"),
         }
     }
+}
+
+/// Reads an OCI reference, with or without `oci://` before it.
+///
+/// # Errors
+///
+/// It is not one, and why.
+pub fn parse_reference(text: &str) -> Result<Reference, String> {
+    let bare = text.strip_prefix(OCI_SCHEME).unwrap_or(text);
+    bare.parse().map_err(|error: ParseError| error.to_string())
 }
 
 impl Origin {
@@ -123,6 +152,16 @@ mod tests {
         let oci = parse("oci://ghcr.io/a/b:1");
         assert_eq!(oci, Source::Oci("ghcr.io/a/b:1".to_owned()));
         assert_eq!(oci.to_string(), "oci://ghcr.io/a/b:1");
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_is_known_before() {
+        let wrong = |text: &str| Source::remote(text).and_then(|source| source.wrong());
+        let pinned = format!("oci://127.0.0.1:5000/a/b@sha256:{}", "0".repeat(64));
+        assert_eq!(wrong("https://example.com/a.wasm"), None);
+        assert_eq!(wrong(&pinned), None);
+        assert!(wrong("https://a b").is_some_and(|why| why.contains("not a URL")));
+        assert!(wrong("oci://A B").is_some_and(|why| why.contains("not an OCI reference")));
     }
 
     #[test]

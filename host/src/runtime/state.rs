@@ -59,12 +59,12 @@ pub struct Context {
     pub environment: Vec<(String, String)>,
     /// Directories that it sees.
     pub mounts: Vec<MountedDirectory>,
-    /// Its requests to other components are told how they got there.
-    pub route_headers: bool,
     /// What it has without a grant, where it is run without a manifest.
     pub ambient: Option<Ambient>,
     /// Numbers its instances, where they are told.
     pub instance_ids: AtomicU64,
+    /// Its requests to other components are told how they got there.
+    pub route_headers: bool,
     /// Who fulfils its capabilities.
     pub backends: Arc<Backends>,
     /// Where its work is counted.

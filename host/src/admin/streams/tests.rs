@@ -45,7 +45,6 @@ async fn desk() -> Desk {
         declared.expect("a group");
     }
     let subscribed = || Subscribed {
-        wildcards: Vec::new(),
         subscriptions: vec![Subscription {
             subject: subject("work"),
             component: name("reader"),
@@ -58,6 +57,7 @@ async fn desk() -> Desk {
                 max: Duration::from_secs(1),
             },
         }],
+        wildcards: Vec::new(),
         limits: BTreeMap::from([(subject("work"), StreamLimits { length_max: 7 })]),
     };
     Desk {

@@ -7,8 +7,8 @@ use super::Known;
 use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
-    Secret,
+    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, Origin, OutboundHost,
+    Reuse, Secret, Source,
 };
 use crate::manifest::raw::{self, Manifest};
 use crate::name::ComponentName;
@@ -45,6 +45,12 @@ fn component(
 ) -> Option<Component> {
     let artifact = artifact(raw.artifact.as_ref(), directory, report);
     let build = raw.build.as_ref();
+    if let (Some(build), Some(artifact)) = (build, &artifact)
+        && artifact.origin.is_some()
+    {
+        let what = "makes an artifact that is fetched";
+        report.problem(&build.at, what, "remove it, or name the file that it makes");
+    }
     let build = build.and_then(|build| self::build(&build.value, directory, report));
     let grants = raw.grants.as_ref();
     let grants = grants.map(|grants| self::grants(&grants.value, known, report));
@@ -77,8 +83,25 @@ fn artifact(
     report: &mut Report,
 ) -> Option<Artifact> {
     let Short(raw) = &raw?.value;
-    let path = below(directory, raw.path.as_ref()?, report)?;
+    let written = raw.path.as_ref()?;
     let sha256 = raw.sha256.as_ref().map(|digest| digest.value.0);
+    if let Some(source) = Source::remote(&written.value) {
+        if let Some(wrong) = source.wrong() {
+            let fix = "write a path, an http or https URL, or oci://HOST/NAME:TAG";
+            report.problem(&written.at, wrong, fix);
+            return None;
+        }
+        if matches!(source, Source::Url(_)) && sha256.is_none() {
+            let what = "is fetched again at each start, whatever it then is";
+            report.warning(&written.at, what, "pin it: { path = URL, sha256 = HEX }");
+        }
+        let origin = Origin {
+            sha256,
+            ..Origin::of(source)
+        };
+        return Some(Artifact::from_origin(origin));
+    }
+    let path = below(directory, written, report)?;
     Some(Artifact {
         sha256,
         ..Artifact::file(path)

@@ -45,7 +45,7 @@ enum Refusal {
 impl InstanceState {
     fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
         if let Some(label) = self.context.grants.stores.get(identifier) {
-            return Ok(self.bucket_of(StoreId::label(label)));
+            return Ok(self.opened_store(StoreId::label(label)));
         }
         let label = if identifier.is_empty() {
             OWN
@@ -53,7 +53,7 @@ impl InstanceState {
             identifier
         };
         if self.context.grants.any.keyvalue {
-            return Ok(self.bucket_of(StoreId::named(label)));
+            return Ok(self.opened_store(StoreId::named(label)));
         }
         let label = label
             .parse::<StoreLabel>()
@@ -68,10 +68,10 @@ impl InstanceState {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
-        Ok(self.bucket_of(store))
+        Ok(self.opened_store(store))
     }
 
-    fn bucket_of(&self, store: StoreId) -> Bucket {
+    fn opened_store(&self, store: StoreId) -> Bucket {
         Bucket {
             backend: self.context.backends.keyvalue.clone(),
             store,
