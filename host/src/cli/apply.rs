@@ -14,6 +14,7 @@ use super::sources::{self, Sources};
 use super::supplies::Supplies;
 use crate::manifest::model::{Application, Component};
 use crate::manifest::supplied::Supplied;
+use super::up;
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
 use crate::runtime;
@@ -65,6 +66,7 @@ impl Apply {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
         self.sources.provide(&application, sources::to_stderr)?;
+        let application = up::bound(application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));

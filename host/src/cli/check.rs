@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MANIFEST;
 use super::sources::to_stderr;
 use super::supplies::Supplies;
+use super::{MANIFEST, up};
 use crate::config::{self, Overrides};
 use crate::runtime;
 use crate::telemetry::in_words;
@@ -55,6 +55,7 @@ impl Check {
                 Err(error) => problems.push(in_words(&error)),
             }
         }
+        let application = up::bound(application)?;
         problems.extend(runtime::check_imports(&application));
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
@@ -76,7 +77,7 @@ impl Check {
             self.manifest.display(),
             application.components.len(),
             application.routes.len(),
-            application.subscriptions.len()
+            application.subscriptions.len() + application.wildcards.len()
         );
         Ok(())
     }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::document::text_of;
 use crate::manifest::supplied::Supplied;
 use crate::manifest::{self, Loaded, Problem, spin_supplied};
 
@@ -36,7 +35,7 @@ impl Supplies {
     ///
     /// Everything that is wrong with either, and options that such a manifest does not take.
     pub fn load(&self, path: &Path) -> anyhow::Result<Given> {
-        let text = text_of(path)?;
+        let text = manifest::text(path)?;
         let (supplied, mut warnings) = self.gather(&text, path)?;
         let mut loaded = manifest::resolve_with(&text, path, &supplied)?;
         warnings.append(&mut loaded.warnings);
@@ -54,7 +53,7 @@ impl Supplies {
             unused: true,
             ..Supplied::default()
         };
-        Ok(manifest::resolve_with(&text_of(path)?, path, &supplied)?)
+        Ok(manifest::resolve_with(&manifest::text(path)?, path, &supplied)?)
     }
 
     /// What the manifest `text`, which is at `path`, is given.

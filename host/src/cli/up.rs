@@ -17,6 +17,8 @@ use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
 use crate::manifest::model::Application;
+use crate::name::ComponentName;
+use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -110,7 +112,10 @@ impl Up {
             supplied,
             access: self.sources.access(),
         });
-        serve(&application, config, self.options.print_addresses, watch)
+        let name = application.name.clone();
+        let print = self.options.print_addresses;
+        let tell = move |addresses| tell(&name, addresses, print);
+        serve(&application, config, tell, watch)
     }
 }
 
@@ -130,7 +135,18 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
+/// The application with what its manifest binds by export bound to the components whose artifacts are
+/// there.
+pub(super) fn bound(mut application: Application) -> anyhow::Result<Application> {
+    let components = application.components.clone();
+    let bytes = |name: &ComponentName| std::fs::read(&components.get(name)?.artifact.path).ok();
+    runtime::bind_by_export(&mut application, bytes)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")))?;
+    Ok(application)
+}
+
+/// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
+/// `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
@@ -138,9 +154,10 @@ fn build(application: &Application) -> anyhow::Result<()> {
 pub(super) fn serve(
     application: &Application,
     config: HostConfig,
-    print_addresses: bool,
+    tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
+    let application = &bound(application.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
         .enable_all()
@@ -160,8 +177,7 @@ pub(super) fn serve(
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        let serving = || tell(&application.name, addresses, print_addresses);
-        host.serve(stop, serving).await;
+        host.serve(stop, || tell(addresses)).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
@@ -170,7 +186,7 @@ pub(super) fn serve(
 }
 
 /// Says where the host listens, now that it serves.
-fn tell(application: &str, addresses: Addresses, print: bool) {
+pub(super) fn tell(application: &str, addresses: Addresses, print: bool) {
     if print {
         let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
         let mut out = std::io::stdout().lock();

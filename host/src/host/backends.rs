@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::capability::blobs::Blobs;
 use crate::capability::embedded::Embedded;
-use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue};
+use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue, StoreId};
 use crate::capability::redis::Redis;
 use crate::capability::secrets::Secrets;
 use crate::capability::streams::{EmbeddedStreams, PatternStreams, RedisStreams, Streams};
@@ -127,6 +127,21 @@ pub(super) async fn open(
         peers: OnceLock::new(),
     };
     Ok((backends, streams))
+}
+
+/// Puts into the components' own key-value stores what they are to hold when the host starts.
+pub(super) async fn fill(backends: &Backends, application: &Application) -> Result<(), StartError> {
+    for component in application.components.values() {
+        let Some(ambient) = &component.ambient else {
+            continue;
+        };
+        let store = StoreId::component(&component.name);
+        let data = ambient.keyvalue_data.iter();
+        let entries = data.map(|(key, value)| (key.clone(), value.clone().into()));
+        let filled = backends.keyvalue.set_many(&store, entries.collect()).await;
+        filled.map_err(StartError::Fill)?;
+    }
+    Ok(())
 }
 
 async fn open_streams(

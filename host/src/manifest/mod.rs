@@ -16,6 +16,7 @@ mod raw;
 mod resolve;
 mod spin;
 pub mod supplied;
+mod wasmcloud;
 
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,18 @@ pub struct Loaded {
 ///
 /// Fails with everything that is wrong with it, or with the one problem that it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    resolve(&text(path)?, path)
+}
+
+/// The manifest at `path`, with what other files beside it say where its format has it so.
+///
+/// Fails where it cannot be read.
+pub fn text(path: &Path) -> Result<String, Problems> {
     let text = crate::document::text_of(path)?;
-    resolve(&text, path)
+    Ok(match wasmcloud::is_yaml(path) {
+        true => wasmcloud::with_neighbours(text, path),
+        false => text,
+    })
 }
 
 /// Whether `text` is a manifest whose variables are supplied from outside of it.
@@ -66,6 +77,9 @@ pub fn resolve_with(text: &str, file: &Path, supplied: &Supplied) -> Result<Load
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let directory = parent.unwrap_or(Path::new("."));
+    if wasmcloud::is_yaml(file) {
+        return wasmcloud::resolve(text, file, directory);
+    }
     let mut report = Report::new(file, text);
     let application = if spin::is_manifest(text) {
         spin::application(text, directory, supplied, &mut report)

@@ -34,6 +34,8 @@ pub struct Application {
     /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
     /// subject by itself does not get it once more.
     pub wildcards: Vec<Wildcard>,
+    /// What goes to whichever components export its handler, until the artifacts tell which.
+    pub by_export: ByExport,
     /// Channels of Redis servers whose messages components handle, at most once.
     pub channels: Vec<Channel>,
     /// Subjects with limits of their own; others have the defaults.
@@ -51,11 +53,33 @@ impl Application {
             routes: Vec::new(),
             subscriptions: Vec::new(),
             wildcards: Vec::new(),
+            by_export: ByExport::default(),
             channels: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
     }
+}
+
+/// What is bound to components by what they export, where a manifest does not name them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ByExport {
+    /// The components in the manifest's order.
+    pub components: Vec<ComponentName>,
+    /// Requests, which go to one component each.
+    pub requests: Vec<RequestsByExport>,
+    /// Subjects whose messages go to every component that handles messages.
+    pub patterns: Vec<SubjectPattern>,
+}
+
+/// Requests that go to the component of this name if it exports a handler for them, and else to the
+/// first one that does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestsByExport {
+    /// The host that they name; any where absent.
+    pub host: Option<String>,
+    /// A component's name, if it is one.
+    pub name: Option<String>,
 }
 
 /// A secret's value, which is never shown.
@@ -87,6 +111,9 @@ pub struct Component {
     /// Environment variables whose values come from the host configuration's provider.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Secrets that it may read by these names beside those of its environment, where it asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readable_secrets: BTreeMap<String, Secret>,
     /// Configuration values apart from the environment, where the manifest's format has such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Variables>,
@@ -126,6 +153,7 @@ impl Component {
             grants: Grants::default(),
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            readable_secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
             ambient: None,
@@ -282,6 +310,7 @@ pub struct Grants {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub refuse_when_called: bool,
     /// What it may use under any name, where the manifest's format has no lists of names.
+    #[serde(skip_serializing_if = "AnyName::is_none")]
     pub any: AnyName,
 }
 
@@ -295,6 +324,12 @@ pub struct AnyName {
     pub blobstore: bool,
     /// Subjects to publish to.
     pub publish: bool,
+}
+
+impl AnyName {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a SQLite database is.
@@ -616,6 +651,27 @@ pub struct Wildcard {
     pub pattern: SubjectPattern,
     /// Who handles their messages.
     pub component: ComponentName,
+}
+
+impl Application {
+    /// Binds the messages of all subjects that `pattern` means to `component`, once.
+    pub fn subscribe(&mut self, pattern: &SubjectPattern, component: &ComponentName) {
+        let wildcard = Wildcard {
+            pattern: pattern.clone(),
+            component: component.clone(),
+        };
+        match pattern.subject() {
+            Some(subject) => {
+                let wanted = wildcard.on(&subject);
+                let mut there = self.subscriptions.iter();
+                if !there.any(|s| s.subject == wanted.subject && s.component == wanted.component) {
+                    self.subscriptions.push(wanted);
+                }
+            }
+            None if !self.wildcards.contains(&wildcard) => self.wildcards.push(wildcard),
+            None => {}
+        }
+    }
 }
 
 impl Wildcard {

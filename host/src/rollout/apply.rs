@@ -22,7 +22,7 @@ use crate::manifest::{
     model::{Application, Component, Route, RouteTarget, Subscription},
 };
 use crate::name::{ComponentName, Digest, RolloutId};
-use crate::runtime::{Artifact, shape};
+use crate::runtime::{Artifact, bind_by_export, shape};
 use crate::telemetry::in_words;
 
 /// A manifest that may be applied.
@@ -49,8 +49,15 @@ impl Rollouts {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(refused(vec![problems.to_string()])),
         };
+        let mut application = loaded.application;
+        if let Err(problems) = self
+            .bind_by_export(&mut application, &request.artifacts)
+            .await?
+        {
+            return Ok(refused(problems));
+        }
         let target = Target {
-            application: Arc::new(loaded.application),
+            application: Arc::new(application),
             artifacts: request.artifacts,
             by: request.by,
         };
@@ -88,6 +95,22 @@ impl Rollouts {
                 .spawn(async move { rollouts.carry_on(target, begun).await });
         }
         Ok(plan)
+    }
+
+    /// Binds what the manifest leaves to what the artifacts export.
+    async fn bind_by_export(
+        &self,
+        application: &mut Application,
+        digests: &BTreeMap<ComponentName, Digest>,
+    ) -> Result<Result<(), Vec<String>>, RolloutError> {
+        let mut artifacts = BTreeMap::new();
+        for name in &application.by_export.components {
+            if let Some(digest) = digests.get(name) {
+                artifacts.insert(name.clone(), self.stored(*digest).await?.bytes);
+            }
+        }
+        let bytes = |name: &ComponentName| artifacts.get(name).map(|bytes| bytes.to_vec());
+        Ok(bind_by_export(application, bytes))
     }
 
     /// What is wrong with a manifest before anything is compiled.

@@ -70,6 +70,12 @@ pub const ACCEPTED: &[Accepted] = &[
         purpose: "structured log lines",
     },
     Accepted {
+        package: "wasmcloud:secrets",
+        versions: &["0.1.0-draft"],
+        need: Need::Nothing,
+        purpose: "the component's secrets, revealed one by one",
+    },
+    Accepted {
         package: "wasi:cli",
         versions: &["0.2.x", "0.3.x"],
         need: Need::Nothing,

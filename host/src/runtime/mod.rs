@@ -12,6 +12,7 @@
 
 mod background;
 mod bindings;
+mod by_export;
 mod calls;
 mod check;
 mod compile;
@@ -39,6 +40,7 @@ mod views;
 mod work;
 
 pub use background::Background;
+pub use by_export::bind_by_export;
 pub use check::{check_artifact, check_imports};
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};

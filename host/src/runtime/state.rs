@@ -55,6 +55,8 @@ pub struct Context {
     pub reuse: Reuse,
     /// Configuration values: what `wasi:config` answers.
     pub config: Vec<(String, String)>,
+    /// Secrets that it may read by name.
+    pub secrets: Vec<(String, String)>,
     /// Configuration and secrets: what the environment holds.
     pub environment: Vec<(String, String)>,
     /// Directories that it sees.

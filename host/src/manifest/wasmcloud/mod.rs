@@ -58,23 +58,13 @@ pub(super) fn with_neighbours(text: String, file: &Path) -> String {
     objects::with_neighbours(text, file)
 }
 
-fn application(
-    objects: &Objects,
-    directory: &Path,
-    report: &mut Report,
-) -> Option<Application> {
+fn application(objects: &Objects, directory: &Path, report: &mut Report) -> Option<Application> {
     let spec = objects.workload.spec();
     let mut application = Application::new(objects.workload.name(report)?.to_string());
     objects.workload.warn(report);
     component::refuse_service(spec, report);
     let interfaces = interfaces::of(spec, objects, &mut application, report);
-    component::add_all(
-        &interfaces,
-        objects,
-        directory,
-        &mut application,
-        report,
-    );
+    component::add_all(&interfaces, objects, directory, &mut application, report);
     interfaces::bind(&interfaces, &mut application);
     Some(application)
 }

@@ -72,7 +72,11 @@ impl Objects {
     }
 
     /// The values of a `ConfigMap`.
-    pub fn map(&self, reference: &Located<String>, report: &mut Report) -> BTreeMap<String, String> {
+    pub fn map(
+        &self,
+        reference: &Located<String>,
+        report: &mut Report,
+    ) -> BTreeMap<String, String> {
         let Some(map) = self.maps.get(&reference.value) else {
             missing("ConfigMap", reference, report);
             return BTreeMap::new();
@@ -138,19 +142,31 @@ impl Workload {
         if let Self::Deployment(deployment) = self
             && let Some(Located { value: spec, .. }) = &deployment.spec
         {
-            if let Some(replicas) = spec.replicas.as_ref().filter(|replicas| replicas.value != 1) {
-                let what = "has no effect: a host runs one of it, with as many instances as are needed";
+            if let Some(replicas) = spec
+                .replicas
+                .as_ref()
+                .filter(|replicas| replicas.value != 1)
+            {
+                let what =
+                    "has no effect: a host runs one of it, with as many instances as are needed";
                 let fix = "start more hosts that share Redis, or set poolSize";
                 without_effect(&replicas.at, what, fix);
             }
             if let Some(policy) = &spec.deployPolicy {
                 let what = "has no effect: a new revision is verified, gets all new work at once, and the \
                             earlier one finishes what it accepted";
-                without_effect(&policy.at, what, "use `wharf apply`, or `wharf swap --canary`");
+                without_effect(
+                    &policy.at,
+                    what,
+                    "use `wharf apply`, or `wharf swap --canary`",
+                );
             }
             for (key, at) in [
                 ("service", spec.service.as_ref().map(|value| &value.at)),
-                ("kubernetes", spec.kubernetes.as_ref().map(|value| &value.at)),
+                (
+                    "kubernetes",
+                    spec.kubernetes.as_ref().map(|value| &value.at),
+                ),
             ] {
                 if let Some(at) = at {
                     let what = format!("has no effect: {key} is for a cluster");
@@ -197,19 +213,12 @@ pub(super) fn label<T: std::str::FromStr<Err = crate::name::NameError>>(
 }
 
 /// The keys and values of a map.
-pub(super) fn pairs(
-    texts: Option<&Located<Texts>>,
-) -> impl Iterator<Item = (String, String)> + '_ {
+pub(super) fn pairs(texts: Option<&Located<Texts>>) -> impl Iterator<Item = (String, String)> + '_ {
     let entries = texts.into_iter().flat_map(|texts| &texts.value.0);
     entries.filter_map(|(key, value)| Some((key.value.clone(), value.clone()?)))
 }
 
-fn take(
-    workload: &mut Option<Workload>,
-    read: Option<Workload>,
-    at: &At,
-    report: &mut Report,
-) {
+fn take(workload: &mut Option<Workload>, read: Option<Workload>, at: &At, report: &mut Report) {
     if workload.is_some() {
         let fix = "put each workload into a file of its own: a host runs one";
         report.problem(at, "there is another workload before it", fix);
@@ -255,7 +264,8 @@ fn refuse(version: Option<&str>, kind: Option<&str>, at: &At, report: &mut Repor
 
 fn missing(kind: &str, reference: &Located<String>, report: &mut Report) {
     let what = format!("there is no {kind} {:?}", reference.value);
-    let fix = "add it to this file, or to a YAML file beside it that has only ConfigMaps and Secrets";
+    let fix =
+        "add it to this file, or to a YAML file beside it that has only ConfigMaps and Secrets";
     report.problem(&reference.at, what, fix);
 }
 
@@ -263,7 +273,9 @@ fn missing(kind: &str, reference: &Located<String>, report: &mut Report) {
 fn decoded(encoded: &str) -> Option<String> {
     use base64::Engine as _;
     let compact: String = encoded.split_whitespace().collect();
-    let bytes = base64::engine::general_purpose::STANDARD.decode(compact).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(compact)
+        .ok()?;
     String::from_utf8(bytes).ok()
 }
 

@@ -1,7 +1,11 @@
 //! Kubernetes objects as a file has them: every key that the workload's definition knows, and no other.
 //! Fields are spelled as they are written.
 
-#![allow(non_snake_case, reason = "keys of Kubernetes objects are in camel case")]
+#![allow(
+    non_snake_case,
+    reason = "keys of Kubernetes objects are in camel case"
+)]
+#![allow(dead_code, reason = "keys that have no effect are known nonetheless")]
 
 use std::borrow::Cow;
 
@@ -9,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::document::{At, Map, Read, Report, raw_table};
+use crate::document::{At, Map, Read, Report, TableReader, raw_table};
 
 /// What is looked at only to say that it has no effect, or not at all.
 #[derive(Debug, Clone)]
@@ -69,7 +73,7 @@ raw_table! {
 }
 
 raw_table! {
-    /// An object's metadata, as far as it is written by hand.
+    /// An object's metadata: as it is written by hand, and as a cluster gives it out.
     pub struct Metadata {
         required {
             name: String,
@@ -78,6 +82,13 @@ raw_table! {
             namespace: String,
             labels: Texts,
             annotations: Texts,
+            creationTimestamp: Anything,
+            finalizers: Anything,
+            generation: Anything,
+            managedFields: Anything,
+            ownerReferences: Anything,
+            resourceVersion: Anything,
+            uid: Anything,
         }
     }
 }
@@ -224,11 +235,24 @@ raw_table! {
     }
 }
 
-raw_table! {
-    /// A directory that is empty at first.
-    pub struct Ephemeral {
-        required {}
-        optional {}
+/// A directory that is empty at first: `{}`.
+#[derive(Debug, Clone)]
+pub(crate) struct Ephemeral;
+
+impl Read for Ephemeral {
+    fn read(value: &Spanned<DeValue<'_>>, at: &At, report: &mut Report) -> Option<Self> {
+        TableReader::open(value, at, report)?.close(&[]);
+        Some(Self)
+    }
+}
+
+impl JsonSchema for Ephemeral {
+    fn schema_name() -> Cow<'static, str> {
+        "Ephemeral".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": false })
     }
 }
 
