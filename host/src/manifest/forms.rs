@@ -7,7 +7,8 @@ use schemars::{Schema, json_schema};
 use super::model::{Access, Generate, Health, Preemption};
 use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use crate::name::{
-    ComponentName, ContainerName, DatabaseName, Digest, HostId, NameError, SecretName, StoreLabel, Subject,
+    ComponentName, ContainerName, DatabaseName, Digest, HostId, NameError, SecretName, StoreLabel,
+    Subject,
 };
 
 /// The form of labels, for editors; `name.rs` has the rule.

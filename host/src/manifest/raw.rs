@@ -11,7 +11,9 @@ use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
 };
-use crate::name::{ComponentName, ContainerName, DatabaseName, Digest, SecretName, StoreLabel, Subject};
+use crate::name::{
+    ComponentName, ContainerName, DatabaseName, Digest, SecretName, StoreLabel, Subject,
+};
 
 raw_table! {
     /// What an application is: its components, and what binds the world's events to them.

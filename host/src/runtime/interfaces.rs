@@ -220,10 +220,7 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
             .blobstore
             .is_empty()
             .then_some("blobstore = [\"CONTAINER\"]"),
-        Need::Sqlite => grants
-            .sqlite
-            .is_empty()
-            .then_some("sqlite = [\"default\"]"),
+        Need::Sqlite => grants.sqlite.is_empty().then_some("sqlite = [\"default\"]"),
         Need::Publish => {
             (needs_publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
         }

@@ -47,7 +47,7 @@ pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
 pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime, World};
-pub use messages::Handler as MessageHandler;
+pub use messages::{Handler as MessageHandler, Incoming, MESSAGE_EXPORTS};
 pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, whole_wit, wit};

@@ -25,10 +25,36 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Commands whose effects outlive them on the connection, or that it waits in.
 const STATEFUL: &[&str] = &[
-    "AUTH", "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN",
-    "CLIENT", "DISCARD", "EXEC", "HELLO", "MONITOR", "MULTI", "PSUBSCRIBE", "QUIT", "READONLY",
-    "READWRITE", "RESET", "SELECT", "SSUBSCRIBE", "SUBSCRIBE", "SYNC", "PSYNC", "UNWATCH", "WAIT",
-    "WATCH", "XREAD", "XREADGROUP",
+    "AUTH",
+    "BLMOVE",
+    "BLMPOP",
+    "BLPOP",
+    "BRPOP",
+    "BRPOPLPUSH",
+    "BZMPOP",
+    "BZPOPMAX",
+    "BZPOPMIN",
+    "CLIENT",
+    "DISCARD",
+    "EXEC",
+    "HELLO",
+    "MONITOR",
+    "MULTI",
+    "PSUBSCRIBE",
+    "QUIT",
+    "READONLY",
+    "READWRITE",
+    "RESET",
+    "SELECT",
+    "SSUBSCRIBE",
+    "SUBSCRIBE",
+    "SYNC",
+    "PSYNC",
+    "UNWATCH",
+    "WAIT",
+    "WATCH",
+    "XREAD",
+    "XREADGROUP",
 ];
 
 /// A server as an address names it.
@@ -103,7 +129,9 @@ pub enum CommandError {
 impl From<RedisError> for CommandError {
     fn from(error: RedisError) -> Self {
         let wrong = error.code() == Some("WRONGTYPE")
-            || error.detail().is_some_and(|detail| detail.contains("not an integer"));
+            || error
+                .detail()
+                .is_some_and(|detail| detail.contains("not an integer"));
         if wrong {
             return Self::WrongType;
         }
@@ -158,7 +186,9 @@ async fn connect(target: &Target) -> Result<MultiplexedConnection, ConnectError>
         .set_response_timeout(None);
     let connecting = client.get_multiplexed_async_connection_with_config(&config);
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-    connected.map_err(|_| ConnectError::TimedOut)?.map_err(refused)
+    connected
+        .map_err(|_| ConnectError::TimedOut)?
+        .map_err(refused)
 }
 
 /// An open connection. Clones share it.
@@ -232,7 +262,10 @@ impl RedisConnection {
         command: &str,
         arguments: Vec<Argument>,
     ) -> Result<Vec<Reply>, CommandError> {
-        if STATEFUL.iter().any(|name| command.eq_ignore_ascii_case(name)) {
+        if STATEFUL
+            .iter()
+            .any(|name| command.eq_ignore_ascii_case(name))
+        {
             self.0.owed.fetch_add(1, Ordering::Relaxed);
         }
         let mut sent = Cmd::new();
@@ -259,7 +292,8 @@ impl RedisConnection {
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let connection = self.0.connection.as_ref();
-        let mut connection = MultiplexedConnection::clone(connection.expect("it is there until it is dropped"));
+        let mut connection =
+            MultiplexedConnection::clone(connection.expect("it is there until it is dropped"));
         self.0.owed.fetch_add(1, Ordering::Relaxed);
         let answer = connection.req_packed_command(command).await;
         let lost = matches!(&answer, Err(error) if error.is_io_error());

@@ -97,7 +97,11 @@ pub(super) fn make_directory_of(path: &Path) -> Result<(), SqliteError> {
     let dir = path.parent().unwrap_or(path);
     std::fs::create_dir_all(dir).map_err(|error| {
         let text = format!("cannot create {}: {error}", dir.display());
-        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN), Some(text)).into()
+        rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+            Some(text),
+        )
+        .into()
     })
 }
 
@@ -137,7 +141,11 @@ fn authorize(action: AuthAction<'_>) -> Authorization {
             pragma_name,
             pragma_value,
         } => {
-            let is_in = |names: &[&str]| names.iter().any(|name| pragma_name.eq_ignore_ascii_case(name));
+            let is_in = |names: &[&str]| {
+                names
+                    .iter()
+                    .any(|name| pragma_name.eq_ignore_ascii_case(name))
+            };
             if is_in(ALLOWED) || (pragma_value.is_none() && is_in(ASKED)) {
                 Authorization::Allow
             } else if is_in(DECIDED) {

@@ -54,7 +54,10 @@ async fn every_kind_of_value_comes_back_as_it_went() {
     ];
     for value in &values {
         let insert = "INSERT INTO t VALUES (?)".to_owned();
-        connection.execute(insert, vec![value.clone()]).await.unwrap();
+        connection
+            .execute(insert, vec![value.clone()])
+            .await
+            .unwrap();
     }
     let rows = run(&connection, "SELECT v, rowid AS id FROM t ORDER BY rowid")
         .await
@@ -72,7 +75,9 @@ async fn a_connection_knows_what_it_changed_last() {
     let (one, two) = (bench.connect().await, bench.connect().await);
     assert_eq!(one.last_insert_rowid().await.unwrap(), 0);
     run(&one, "CREATE TABLE t (v)").await.unwrap();
-    run(&one, "INSERT INTO t VALUES (1), (2), (3)").await.unwrap();
+    run(&one, "INSERT INTO t VALUES (1), (2), (3)")
+        .await
+        .unwrap();
     assert_eq!(one.last_insert_rowid().await.unwrap(), 3);
     assert_eq!(one.changes().await.unwrap(), 3);
     assert_eq!(two.last_insert_rowid().await.unwrap(), 0, "its own");
@@ -94,7 +99,9 @@ async fn a_wrong_statement_says_what_is_wrong() {
     }
     run(&connection, "CREATE TABLE t (v UNIQUE)").await.unwrap();
     run(&connection, "INSERT INTO t VALUES (1)").await.unwrap();
-    let error = run(&connection, "INSERT INTO t VALUES (1)").await.unwrap_err();
+    let error = run(&connection, "INSERT INTO t VALUES (1)")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("UNIQUE"), "{error}");
 }
 
@@ -106,7 +113,10 @@ async fn what_was_not_committed_is_undone_with_its_connection() {
     run(&one, "BEGIN").await.unwrap();
     run(&one, "INSERT INTO t VALUES (1)").await.unwrap();
     let two = bench.connect().await;
-    assert_eq!(value(&two, "SELECT count(*) FROM t").await, Value::Integer(0));
+    assert_eq!(
+        value(&two, "SELECT count(*) FROM t").await,
+        Value::Integer(0)
+    );
     drop(one);
     run(&two, "INSERT INTO t VALUES (2)").await.unwrap();
     assert_eq!(value(&two, "SELECT v FROM t").await, Value::Integer(2));
@@ -115,8 +125,12 @@ async fn what_was_not_committed_is_undone_with_its_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_take_turns_and_none_is_lost() {
     let bench = Bench::new();
-    run(&bench.connect().await, "CREATE TABLE t (n INTEGER)").await.unwrap();
-    run(&bench.connect().await, "INSERT INTO t VALUES (0)").await.unwrap();
+    run(&bench.connect().await, "CREATE TABLE t (n INTEGER)")
+        .await
+        .unwrap();
+    run(&bench.connect().await, "INSERT INTO t VALUES (0)")
+        .await
+        .unwrap();
     let writers = (0..16).map(|_| async {
         let connection = bench.connect().await;
         for _ in 0..10 {
@@ -131,7 +145,9 @@ async fn writers_take_turns_and_none_is_lost() {
 #[tokio::test]
 async fn a_database_is_there_again_after_a_restart_and_others_are_not_seen() {
     let bench = Bench::new();
-    run(&bench.connect().await, "CREATE TABLE t AS SELECT 7 AS v").await.unwrap();
+    run(&bench.connect().await, "CREATE TABLE t AS SELECT 7 AS v")
+        .await
+        .unwrap();
     let other = DatabaseSource::Own("other".to_owned());
     let other = bench.sqlite.connect(&other).await.unwrap();
     run(&other, "SELECT * FROM t").await.unwrap_err();
@@ -160,12 +176,25 @@ async fn no_statement_reaches_another_file_or_the_hosts_settings() {
         run(&connection, &statement).await.expect_err(&statement);
     }
     assert!(!bench.dir.path().join("other.db").exists());
-    for harmless in ["PRAGMA journal_mode = delete", "PRAGMA synchronous = off", "PRAGMA foreign_keys = on"] {
+    for harmless in [
+        "PRAGMA journal_mode = delete",
+        "PRAGMA synchronous = off",
+        "PRAGMA foreign_keys = on",
+    ] {
         run(&connection, harmless).await.expect(harmless);
     }
-    assert_eq!(value(&connection, "PRAGMA journal_mode").await, Value::Text("wal".into()));
-    assert_eq!(value(&connection, "PRAGMA synchronous").await, Value::Integer(2));
-    assert_eq!(value(&connection, "PRAGMA foreign_keys").await, Value::Integer(1));
+    assert_eq!(
+        value(&connection, "PRAGMA journal_mode").await,
+        Value::Text("wal".into())
+    );
+    assert_eq!(
+        value(&connection, "PRAGMA synchronous").await,
+        Value::Integer(2)
+    );
+    assert_eq!(
+        value(&connection, "PRAGMA foreign_keys").await,
+        Value::Integer(1)
+    );
 }
 
 #[tokio::test]
@@ -175,7 +204,9 @@ async fn results_and_values_have_a_largest_size() {
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
     let error = run(&connection, endless).await.unwrap_err();
     assert!(matches!(error, SqliteError::TooLarge), "{error:?}");
-    let error = run(&connection, "SELECT zeroblob(20000000)").await.unwrap_err();
+    let error = run(&connection, "SELECT zeroblob(20000000)")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("too big"), "{error}");
     assert_eq!(value(&connection, "SELECT 1").await, Value::Integer(1));
 }

@@ -167,7 +167,11 @@ fn databases(
         };
         (name.to_string(), DatabaseSource::Own(file))
     };
-    names.unwrap_or_default().into_iter().map(database).collect()
+    names
+        .unwrap_or_default()
+        .into_iter()
+        .map(database)
+        .collect()
 }
 
 fn outbound(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Vec<OutboundHost> {

@@ -77,7 +77,13 @@ mod tests {
             assert_eq!(days_of_date(date), Some(days), "{date:?}");
             assert_eq!(date_of_days(days), Some(date), "{date:?}");
         }
-        for no_date in [(2001, 2, 29), (1900, 2, 29), (2000, 13, 1), (2000, 0, 1), (2000, 4, 31)] {
+        for no_date in [
+            (2001, 2, 29),
+            (1900, 2, 29),
+            (2000, 13, 1),
+            (2000, 0, 1),
+            (2000, 4, 31),
+        ] {
             assert_eq!(days_of_date(no_date), None, "{no_date:?}");
         }
         assert_eq!(date_of_days(i32::MAX), None);

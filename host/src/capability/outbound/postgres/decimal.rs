@@ -75,7 +75,9 @@ fn wire(groups: &[i16], weight: i16, sign: u16, scale: u16) -> Vec<u8> {
 
 /// What the server sent, as decimal text.
 pub(super) fn decimal_from_wire(raw: &[u8]) -> Result<String, Failure> {
-    let mut words = raw.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+    let mut words = raw
+        .chunks_exact(2)
+        .map(|word| u16::from_be_bytes([word[0], word[1]]));
     let mut word = || words.next().ok_or("the server's number is too short");
     let (count, weight, sign, scale) = (word()?, word()? as i16, word()?, word()?);
     match sign {
@@ -84,11 +86,16 @@ pub(super) fn decimal_from_wire(raw: &[u8]) -> Result<String, Failure> {
         NEGATIVE_INFINITY => return Ok("-Infinity".to_owned()),
         _ => {}
     }
-    let groups = (0..count).map(|_| word()).collect::<Result<Vec<u16>, _>>()?;
+    let groups = (0..count)
+        .map(|_| word())
+        .collect::<Result<Vec<u16>, _>>()?;
     let weight = i32::from(weight);
     let group = |place: i32| {
         let index = usize::try_from(weight - place).ok();
-        index.and_then(|index| groups.get(index)).copied().unwrap_or(0)
+        index
+            .and_then(|index| groups.get(index))
+            .copied()
+            .unwrap_or(0)
     };
     let mut text = String::new();
     for place in (0..=weight).rev() {
@@ -96,7 +103,11 @@ pub(super) fn decimal_from_wire(raw: &[u8]) -> Result<String, Failure> {
     }
     let whole = text.trim_start_matches('0');
     let whole = if whole.is_empty() { "0" } else { whole };
-    let mut out = if sign == NEGATIVE { format!("-{whole}") } else { whole.to_owned() };
+    let mut out = if sign == NEGATIVE {
+        format!("-{whole}")
+    } else {
+        whole.to_owned()
+    };
     let scale = usize::from(scale);
     if scale > 0 {
         let mut fraction = String::new();
@@ -116,8 +127,21 @@ mod tests {
     #[test]
     fn a_decimal_comes_back_as_it_went() {
         for text in [
-            "0", "0.00", "1", "-1", "10000", "12345678.9", "0.0001", "-0.00010", "123456789.987654321",
-            "99999999999999999999999999999999.5", "100000000", "0.00000000012", "NaN", "Infinity", "-Infinity",
+            "0",
+            "0.00",
+            "1",
+            "-1",
+            "10000",
+            "12345678.9",
+            "0.0001",
+            "-0.00010",
+            "123456789.987654321",
+            "99999999999999999999999999999999.5",
+            "100000000",
+            "0.00000000012",
+            "NaN",
+            "Infinity",
+            "-Infinity",
         ] {
             let back = decimal_from_wire(&decimal_to_wire(text).unwrap()).unwrap();
             assert_eq!(back, text);

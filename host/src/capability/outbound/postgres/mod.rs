@@ -52,7 +52,9 @@ impl Target {
     ///
     /// It is no address, or one of a socket of this machine; in words.
     pub fn parse(address: &str, roots: Option<&str>) -> Result<Self, String> {
-        let mut config: Config = address.parse().map_err(|error: tokio_postgres::Error| in_words(&error))?;
+        let mut config: Config = address
+            .parse()
+            .map_err(|error: tokio_postgres::Error| in_words(&error))?;
         if !config.get_hostaddrs().is_empty() {
             return Err("name hosts alone, without hostaddr".to_owned());
         }
@@ -151,7 +153,8 @@ async fn connect(target: &Target) -> Result<Client, ConnectError> {
     let connecting = target.config.connect(target.tls.clone());
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
     let connected = connected.map_err(|_| ConnectError::TimedOut)?;
-    let (client, connection) = connected.map_err(|error| ConnectError::Refused(in_words(&error)))?;
+    let (client, connection) =
+        connected.map_err(|error| ConnectError::Refused(in_words(&error)))?;
     // It ends with the client, or when the server closes the connection, which the client is told.
     tokio::spawn(connection);
     Ok(client)
@@ -172,14 +175,18 @@ struct Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let (Some(client), Ok(runtime)) = (self.client.take(), tokio::runtime::Handle::try_current()) else {
+        let (Some(client), Ok(runtime)) =
+            (self.client.take(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
         if *self.owed.get_mut() > 0 {
             // Its user waits no more, so the server need not go on.
             let cancel = client.cancel_token();
             let tls = self.tls.clone();
-            runtime.spawn(async move { tokio::time::timeout(CONNECT_TIMEOUT, cancel.cancel_query(tls)).await });
+            runtime.spawn(async move {
+                tokio::time::timeout(CONNECT_TIMEOUT, cancel.cancel_query(tls)).await
+            });
             return;
         }
         if client.is_closed() {
@@ -232,7 +239,10 @@ impl PostgresConnection {
         let columns: Vec<_> = columns.collect();
         check(prepared.params(), parameters)?;
         let values = parameters.iter().map(|value| value as &(dyn ToSql + Sync));
-        let rows = client.query_raw(&prepared, values).await.map_err(query_error)?;
+        let rows = client
+            .query_raw(&prepared, values)
+            .await
+            .map_err(query_error)?;
         let mut rows = std::pin::pin!(rows);
         let (mut table, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.try_next().await.map_err(query_error)? {
@@ -262,11 +272,17 @@ impl PostgresConnection {
         let prepared = client.prepare(statement).await.map_err(query_error)?;
         check(prepared.params(), parameters)?;
         let values = parameters.iter().map(|value| value as &(dyn ToSql + Sync));
-        client.execute_raw(&prepared, values).await.map_err(query_error)
+        client
+            .execute_raw(&prepared, values)
+            .await
+            .map_err(query_error)
     }
 
     fn client(&self) -> &Client {
-        self.0.client.as_ref().expect("it is there until it is dropped")
+        self.0
+            .client
+            .as_ref()
+            .expect("it is there until it is dropped")
     }
 }
 
@@ -304,7 +320,9 @@ fn query_error(error: tokio_postgres::Error) -> QueryError {
         ("line", said.line().map(|line| line.to_string())),
         ("routine", said.routine().map(str::to_owned)),
     ];
-    let extras = extras.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let extras = extras
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     QueryError::Database {
         as_text: said.to_string(),
         severity: said.severity().to_owned(),

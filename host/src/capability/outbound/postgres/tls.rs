@@ -37,7 +37,8 @@ impl Tls {
         };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("it is no certificate: {error}"))?;
+            let certificate =
+                certificate.map_err(|error| format!("it is no certificate: {error}"))?;
             let added = roots.add(certificate);
             added.map_err(|error| format!("the certificate cannot be used: {error}"))?;
         }

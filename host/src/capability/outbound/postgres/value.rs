@@ -31,7 +31,10 @@ pub type Range<T> = (Bound<T>, Bound<T>);
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the variants' names say it, and each format is explained above")]
+#[allow(
+    missing_docs,
+    reason = "the variants' names say it, and each format is explained above"
+)]
 pub enum Sql {
     Null,
     Boolean(bool),
@@ -110,7 +113,9 @@ impl Sql {
                 micros.to_be_bytes().to_vec()
             }
             Self::Timestamp(seconds) if is_timestamp(ty) => {
-                let micros = seconds.checked_sub(EPOCH_SECONDS).and_then(|s| s.checked_mul(1_000_000));
+                let micros = seconds
+                    .checked_sub(EPOCH_SECONDS)
+                    .and_then(|s| s.checked_mul(1_000_000));
                 let micros = micros.ok_or("the timestamp is out of range")?;
                 micros.to_be_bytes().to_vec()
             }
@@ -128,10 +133,14 @@ impl Sql {
                 range_to_wire(range, |end| decimal_to_wire(end))?
             }
             Self::ArrayInt32(values) if *ty == Type::INT4_ARRAY => {
-                array_to_wire(&Type::INT4, values, |value| Ok(value.to_be_bytes().to_vec()))?
+                array_to_wire(&Type::INT4, values, |value| {
+                    Ok(value.to_be_bytes().to_vec())
+                })?
             }
             Self::ArrayInt64(values) if *ty == Type::INT8_ARRAY => {
-                array_to_wire(&Type::INT8, values, |value| Ok(value.to_be_bytes().to_vec()))?
+                array_to_wire(&Type::INT8, values, |value| {
+                    Ok(value.to_be_bytes().to_vec())
+                })?
             }
             Self::ArrayDecimal(values) if *ty == Type::NUMERIC_ARRAY => {
                 array_to_wire(&Type::NUMERIC, values, |value| decimal_to_wire(value))?
@@ -184,7 +193,12 @@ impl Sql {
 
     /// What it counts as in a result, in bytes: its own, and about what any value takes.
     pub(super) fn bytes(&self) -> usize {
-        let texts = |texts: &[Option<String>]| texts.iter().map(|text| 32 + text.as_ref().map_or(0, String::len)).sum();
+        let texts = |texts: &[Option<String>]| {
+            texts
+                .iter()
+                .map(|text| 32 + text.as_ref().map_or(0, String::len))
+                .sum()
+        };
         32 + match self {
             Self::Text(text) | Self::Uuid(text) | Self::Decimal(text) => text.len(),
             Self::Binary(bytes) | Self::Jsonb(bytes) | Self::Unsupported(bytes) => bytes.len(),
@@ -214,7 +228,9 @@ impl<'a> FromSql<'a> for Sql {
             Type::TIMESTAMP | Type::TIMESTAMPTZ => {
                 let micros = i64::from_be_bytes(wire.array()?);
                 let days = i32::try_from(micros.div_euclid(DAY_MICROS));
-                let date = days.map_err(|_| "the time is infinite".into()).and_then(date)?;
+                let date = days
+                    .map_err(|_| "the time is infinite".into())
+                    .and_then(date)?;
                 Self::DateTime(date, time(micros.rem_euclid(DAY_MICROS)))
             }
             Type::UUID => Self::Uuid(uuid_from_wire(wire.array()?)),
@@ -233,7 +249,9 @@ impl<'a> FromSql<'a> for Sql {
             Type::INT8_ARRAY => Self::ArrayInt64(array_from_wire(&mut wire, |value| {
                 Ok(i64::from_be_bytes(Wire(value).array()?))
             })?),
-            Type::NUMERIC_ARRAY => Self::ArrayDecimal(array_from_wire(&mut wire, decimal_from_wire)?),
+            Type::NUMERIC_ARRAY => {
+                Self::ArrayDecimal(array_from_wire(&mut wire, decimal_from_wire)?)
+            }
             Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY => {
                 Self::ArrayText(array_from_wire(&mut wire, text)?)
             }
@@ -260,7 +278,10 @@ struct Wire<'a>(&'a [u8]);
 
 impl<'a> Wire<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
-        let (first, rest) = self.0.split_first_chunk().ok_or("the server's value is too short")?;
+        let (first, rest) = self
+            .0
+            .split_first_chunk()
+            .ok_or("the server's value is too short")?;
         self.0 = rest;
         Ok(*first)
     }
@@ -274,15 +295,20 @@ impl<'a> Wire<'a> {
         let Ok(length) = usize::try_from(self.int()?) else {
             return Ok(None);
         };
-        let (value, rest) = self.0.split_at_checked(length).ok_or("the server's value is too short")?;
+        let (value, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or("the server's value is too short")?;
         self.0 = rest;
         Ok(Some(value))
     }
 }
 
 fn is_text(ty: &Type) -> bool {
-    matches!(*ty, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON)
-        || matches!(ty.kind(), Kind::Enum(_))
+    matches!(
+        *ty,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::JSON
+    ) || matches!(ty.kind(), Kind::Enum(_))
         || matches!(ty.name(), "citext" | "ltree" | "lquery" | "ltxtquery")
 }
 
@@ -324,11 +350,19 @@ fn time(micros: i64) -> Time {
     let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
     let part = |number: i64| u8::try_from(number).unwrap_or(u8::MAX);
     let nanos = u32::try_from(rest * 1000).unwrap_or(0);
-    (part(seconds / 3600), part(seconds / 60 % 60), part(seconds % 60), nanos)
+    (
+        part(seconds / 3600),
+        part(seconds / 60 % 60),
+        part(seconds % 60),
+        nanos,
+    )
 }
 
 fn uuid_to_wire(text: &str) -> Result<Vec<u8>, Failure> {
-    let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'-' | b'{' | b'}')).collect();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|b| !matches!(b, b'-' | b'{' | b'}'))
+        .collect();
     let wrong = || format!("{text:?} is no UUID");
     let digits = std::str::from_utf8(&digits).map_err(|_| wrong())?;
     if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -339,7 +373,13 @@ fn uuid_to_wire(text: &str) -> Result<Vec<u8>, Failure> {
 
 fn uuid_from_wire(bytes: [u8; 16]) -> String {
     let digits = format!("{:032x}", u128::from_be_bytes(bytes));
-    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    let parts = [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ];
     parts.join("-")
 }
 

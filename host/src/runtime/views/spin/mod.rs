@@ -51,10 +51,7 @@ impl InstanceState {
 /// # Errors
 ///
 /// Two definitions of one name, which is a mistake of this module.
-pub fn add_to_linker(
-    linker: &mut Linker<InstanceState>,
-    concurrent: bool,
-) -> wasmtime::Result<()> {
+pub fn add_to_linker(linker: &mut Linker<InstanceState>, concurrent: bool) -> wasmtime::Result<()> {
     fn state(state: &mut InstanceState) -> &mut InstanceState {
         state
     }

@@ -9,9 +9,7 @@ use wasmtime::component::{FutureReader, Linker, Resource, ResourceType, StreamRe
 
 use super::{Caller, Spin, at};
 use crate::capability::outbound::ConnectError;
-use crate::capability::outbound::postgres::{
-    PostgresConnection, PostgresConnections, Sql, Target,
-};
+use crate::capability::outbound::postgres::{PostgresConnection, PostgresConnections, Sql, Target};
 use crate::name::ComponentName;
 use crate::runtime::bindings::spin_2::fermyon::spin::{postgres as two, rdbms_types};
 use crate::runtime::bindings::spin_3::spin::postgres::postgres as four;
@@ -37,8 +35,13 @@ struct Opening {
 
 impl Opening {
     async fn open(self) -> Result<Connection, String> {
-        let connected = self.connections.connect(&self.component, &self.target).await;
-        connected.map(Connection).map_err(|error: ConnectError| error.to_string())
+        let connected = self
+            .connections
+            .connect(&self.component, &self.target)
+            .await;
+        connected
+            .map(Connection)
+            .map_err(|error: ConnectError| error.to_string())
     }
 }
 
@@ -124,7 +127,10 @@ macro_rules! synchronous {
         ) -> wasmtime::Result<Result<u64, $types::Error>> {
             let postgres = self.postgres(&connection)?;
             Ok(match parameters(given, $types::Error::BadParameter) {
-                Ok(values) => postgres.execute(&statement, &values).await.map_err(Into::into),
+                Ok(values) => postgres
+                    .execute(&statement, &values)
+                    .await
+                    .map_err(Into::into),
                 Err(refused) => Err(refused),
             })
         }
@@ -265,7 +271,10 @@ impl four::HostConnectionWithStore<InstanceState> for Spin {
     ) -> wasmtime::Result<Result<u64, four::Error>> {
         let postgres = at(caller, |state| state.postgres(&connection))??;
         Ok(match parameters(given, four::Error::BadParameter) {
-            Ok(values) => postgres.execute(&statement, &values).await.map_err(Into::into),
+            Ok(values) => postgres
+                .execute(&statement, &values)
+                .await
+                .map_err(Into::into),
             Err(refused) => Err(refused),
         })
     }
@@ -306,9 +315,12 @@ pub(super) fn add_synchronous(linker: &mut Linker<InstanceState>) -> wasmtime::R
             Box::new(async move { Ok((HostBuilder::build(store.data_mut(), builder).await?,)) })
         },
     )?;
-    linker.func_wrap_async("[static]connection.open", |mut store, (address,): (String,)| {
-        Box::new(async move { Ok((Host::open(store.data_mut(), address).await?,)) })
-    })?;
+    linker.func_wrap_async(
+        "[static]connection.open",
+        |mut store, (address,): (String,)| {
+            Box::new(async move { Ok((Host::open(store.data_mut(), address).await?,)) })
+        },
+    )?;
     linker.func_wrap_async(
         "[method]connection.query",
         |mut store, (handle, statement, values): Statement| {

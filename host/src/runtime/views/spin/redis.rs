@@ -33,7 +33,10 @@ struct Opening {
 
 impl Opening {
     async fn open(self) -> Result<Connection, Refusal> {
-        let connected = self.connections.connect(&self.component, &self.target).await;
+        let connected = self
+            .connections
+            .connect(&self.component, &self.target)
+            .await;
         connected.map(Connection).map_err(Refusal::Failed)
     }
 }

@@ -236,9 +236,12 @@ pub(super) fn add_synchronous(linker: &mut Linker<InstanceState>) -> wasmtime::R
     linker.resource_async("connection", resource, |mut store, rep| {
         Box::new(async move { Host::drop(store.data_mut(), Resource::new_own(rep)).await })
     })?;
-    linker.func_wrap_async("[static]connection.open", |mut store, (name,): (String,)| {
-        Box::new(async move { Ok((Host::open(store.data_mut(), name).await?,)) })
-    })?;
+    linker.func_wrap_async(
+        "[static]connection.open",
+        |mut store, (name,): (String,)| {
+            Box::new(async move { Ok((Host::open(store.data_mut(), name).await?,)) })
+        },
+    )?;
     linker.func_wrap_async(
         "[method]connection.execute",
         |mut store, (handle, statement, values): (Handle, String, Vec<three::Value>)| {
@@ -254,7 +257,10 @@ pub(super) fn add_synchronous(linker: &mut Linker<InstanceState>) -> wasmtime::R
             Box::new(async move { Ok((Host::last_insert_rowid(store.data_mut(), handle).await?,)) })
         },
     )?;
-    linker.func_wrap_async("[method]connection.changes", |mut store, (handle,): (Handle,)| {
-        Box::new(async move { Ok((Host::changes(store.data_mut(), handle).await?,)) })
-    })
+    linker.func_wrap_async(
+        "[method]connection.changes",
+        |mut store, (handle,): (Handle,)| {
+            Box::new(async move { Ok((Host::changes(store.data_mut(), handle).await?,)) })
+        },
+    )
 }

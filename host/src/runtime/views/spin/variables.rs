@@ -54,10 +54,7 @@ impl two::Host for InstanceState {
 impl three::Host for InstanceState {}
 
 impl three::HostWithStore<InstanceState> for Spin {
-    async fn get(
-        caller: &Caller,
-        name: String,
-    ) -> wasmtime::Result<Result<String, three::Error>> {
+    async fn get(caller: &Caller, name: String) -> wasmtime::Result<Result<String, three::Error>> {
         at(caller, |state| state.variable(&name).map_err(Into::into))
     }
 }
