@@ -9,6 +9,7 @@
     reason = "in a test a panic is the report, and the harness adds the host's log to it"
 )]
 
+mod compat;
 mod harness;
 mod media;
 mod redis;

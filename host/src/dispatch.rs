@@ -86,22 +86,28 @@ impl Dispatch {
 
     /// A new piece of work for a request, pinned to a revision or not.
     pub fn request(&self, pin: Option<RevisionId>, trace: Trace) -> Work {
-        self.work(WorkKind::Request, pin, trace)
+        self.work(WorkKind::Request, pin, Some(trace))
+    }
+
+    /// A new piece of work for a request that belongs to no trace: its component sees its headers as
+    /// they came.
+    pub fn untraced_request(&self) -> Work {
+        self.work(WorkKind::Request, None, None)
     }
 
     /// A new piece of work for a delivery, in the trace that the message was published in.
     pub fn delivery(&self, delivery: &Delivery) -> Work {
         let trace = Trace::of_message(&delivery.message.headers);
-        self.work(WorkKind::Delivery, None, trace)
+        self.work(WorkKind::Delivery, None, Some(trace))
     }
 
-    fn work(&self, kind: WorkKind, pin: Option<RevisionId>, trace: Trace) -> Work {
+    fn work(&self, kind: WorkKind, pin: Option<RevisionId>, trace: Option<Trace>) -> Work {
         Work {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             depth: 0,
             kind,
             pin,
-            trace: Some(trace),
+            trace,
         }
     }
 
@@ -157,7 +163,7 @@ impl Dispatch {
 
     /// A new piece of work for a message of a channel.
     pub fn channel_message(&self) -> Work {
-        self.work(WorkKind::Delivery, None, Trace::begin())
+        self.work(WorkKind::Delivery, None, Some(Trace::begin()))
     }
 
     /// Has `component` handle a message of a channel, which is brought once. Cancelling cancels its work.

@@ -19,4 +19,4 @@ pub mod redis;
 pub mod secrets;
 pub mod sqlite;
 pub mod streams;
-mod tls;
+pub(crate) mod tls;

@@ -7,13 +7,17 @@ mod doctor;
 mod inspect;
 mod operator;
 mod ps;
+mod pull;
+mod push;
 mod revisions;
 mod rollback;
 mod rollouts;
 mod schema;
 mod secret;
 mod serve;
+mod sources;
 mod streams;
+mod supplies;
 mod swap;
 mod up;
 mod watch;
@@ -48,6 +52,8 @@ enum Command {
     Apply(apply::Apply),
     Streams(streams::Streams),
     Build(build::Build),
+    Push(push::Push),
+    Pull(pull::Pull),
     Check(check::Check),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
@@ -70,6 +76,8 @@ pub fn run() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Streams(streams) => streams.run(),
         Command::Build(build) => build.run(),
+        Command::Push(push) => push.run(),
+        Command::Pull(pull) => pull.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Doctor(doctor) => doctor.run(),

@@ -11,10 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
+use super::sources::{self, Sources};
+use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
+use crate::name::ComponentName;
+use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -24,10 +28,10 @@ const HOST_CONFIG: &str = "runtime-config/local.toml";
 /// How long threads that are still busy are waited for at the very end.
 const THREADS_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs an application: builds what is missing, then serves until SIGTERM or SIGINT.
+/// Runs an application: builds or fetches what is missing, then serves until SIGTERM or SIGINT.
 #[derive(Args)]
 pub struct Up {
-    /// The application manifest: what runs.
+    /// The application manifest: what runs. Or an application in a registry: oci://HOST/NAME:TAG.
     #[arg(default_value = MANIFEST)]
     manifest: PathBuf,
     /// The host configuration: where it runs. [default: runtime-config/local.toml, if it is there]
@@ -39,6 +43,10 @@ pub struct Up {
     /// Build what is saved and swap it in. A saved manifest is applied.
     #[arg(long, conflicts_with = "no_build")]
     watch: bool,
+    #[command(flatten)]
+    supplies: Supplies,
+    #[command(flatten)]
+    sources: Sources,
     #[command(flatten)]
     options: Options,
 }
@@ -79,13 +87,17 @@ impl Up {
     /// The manifest, the configuration or a component is wrong, or an address is taken.
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
-        let loaded = manifest::load(&self.manifest)?;
+        let manifest = self.sources.manifest(self.manifest, sources::to_log)?;
+        let Given {
+            loaded, supplied, ..
+        } = self.supplies.load(&manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         if !self.no_build {
             build(&loaded.application)?;
         }
+        self.sources.provide(&loaded.application, sources::to_log)?;
         let overrides = Overrides {
             http: self.options.http,
             admin: self.options.admin,
@@ -95,10 +107,15 @@ impl Up {
         let config = config::load(file.as_deref(), overrides)?;
         let application = loaded.application;
         let watch = self.watch.then(|| Watch {
-            manifest: self.manifest,
+            manifest,
             application: application.clone(),
+            supplied,
+            access: self.sources.access(),
         });
-        serve(&application, config, self.options.print_addresses, watch)
+        let name = application.name.clone();
+        let print = self.options.print_addresses;
+        let tell = move |addresses| tell(&name, addresses, print);
+        serve(&application, config, tell, watch)
     }
 }
 
@@ -118,7 +135,18 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the host and serves until SIGTERM or SIGINT. What `watch` says is watched meanwhile.
+/// The application with what its manifest binds by export bound to the components whose artifacts are
+/// there.
+pub(super) fn bound(mut application: Application) -> anyhow::Result<Application> {
+    let components = application.components.clone();
+    let bytes = |name: &ComponentName| std::fs::read(&components.get(name)?.artifact.path).ok();
+    runtime::bind_by_export(&mut application, bytes)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")))?;
+    Ok(application)
+}
+
+/// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
+/// `watch` says is watched meanwhile.
 ///
 /// # Errors
 ///
@@ -126,9 +154,10 @@ fn build(application: &Application) -> anyhow::Result<()> {
 pub(super) fn serve(
     application: &Application,
     config: HostConfig,
-    print_addresses: bool,
+    tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
+    let application = &bound(application.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
         .enable_all()
@@ -148,8 +177,7 @@ pub(super) fn serve(
         if let Some(watch) = watch {
             watch.start(host.rollouts(), stop.clone())?;
         }
-        let serving = || tell(&application.name, addresses, print_addresses);
-        host.serve(stop, serving).await;
+        host.serve(stop, || tell(addresses)).await;
         Ok(())
     });
     // A thread that hangs in the operating system, in a name look-up say, is not waited for.
@@ -158,7 +186,7 @@ pub(super) fn serve(
 }
 
 /// Says where the host listens, now that it serves.
-fn tell(application: &str, addresses: Addresses, print: bool) {
+pub(super) fn tell(application: &str, addresses: Addresses, print: bool) {
     if print {
         let line = serde_json::to_string(&addresses).expect("addresses have a form in JSON");
         let mut out = std::io::stdout().lock();

@@ -133,6 +133,7 @@ fn http(
         listen: address(listen, overriding, defaults::HTTP_LISTEN),
         connections_max: report.count(connections, defaults::CONNECTIONS_MAX),
         header_timeout: report.span(header_timeout, SPAN_MIN, defaults::HEADER_TIMEOUT),
+        one_component: None,
     }
 }
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
-use crate::name::{HostId, SecretName};
+use crate::name::{ComponentName, HostId, SecretName};
 
 /// Where and how a host runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,22 @@ pub struct HttpListener {
     pub connections_max: usize,
     /// Longest wait for a request's headers, once its first byte is there.
     pub header_timeout: Duration,
+    /// One component has the listener to itself; `None`: the application's routes are served.
+    pub one_component: Option<OneComponent>,
+}
+
+/// How a listener serves one component that has it to itself, as `wasmtime serve` does: the component
+/// sees each request as it came, and a failure is answered as that program answers it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OneComponent {
+    /// Who answers.
+    pub component: ComponentName,
+    /// Headers that requests have instead of what they came with under the same names.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Requests that wait for the head of their response at once; more wait before them.
+    pub requests_max: usize,
+    /// Where a connection stops the host.
+    pub shutdown_listen: Option<SocketAddr>,
 }
 
 /// Bounds of the pooling allocator, shared by all components.

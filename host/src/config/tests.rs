@@ -53,6 +53,7 @@ fn every_key_is_resolved() {
             listen: "[::]:80".parse().unwrap(),
             connections_max: 10,
             header_timeout: Duration::from_secs(2),
+            one_component: None,
         },
         admin_listen: "127.0.0.1:81".parse().unwrap(),
         shutdown_grace: Duration::from_secs(60),

@@ -2,13 +2,15 @@
 //! is applied may change while they work.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::observation;
 use crate::admin::streams::Subscribed;
-use crate::capability::streams::{StreamError, Streams};
+use crate::capability::streams::{PatternStreams, StreamError, Streams as _};
 use crate::dispatch::Dispatch;
 use crate::manifest::model::{Application, Channel, Subscription};
 use crate::routing::Router;
@@ -16,18 +18,25 @@ use crate::telemetry::{Metrics, in_words};
 use crate::trigger::channel::Subscriber;
 use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
 
+/// How often streams that hosts share are asked for subjects that patterns match: a host that published
+/// the first message of one and died leaves it to the others to find.
+const SUBJECTS_ASKED: Duration = Duration::from_secs(5);
+
 /// Why a lock can be taken.
 const UNPOISONED: &str = "no holder of this lock panics";
 
 /// The routes and subscriptions that hold.
 pub(super) struct Bindings {
-    streams: Arc<dyn Streams>,
+    streams: Arc<PatternStreams>,
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
     /// Instances that may live on this host.
     instances_max: usize,
     bound: Mutex<Vec<Bound>>,
     channels: Mutex<Vec<BoundChannel>>,
+    /// What was bound last, and whose turn it is to bind.
+    application: Mutex<Option<Application>>,
+    binding: Semaphore,
     turns: Mutex<AllTurns>,
     /// The same, for operators.
     subscribed: Mutex<Subscribed>,
@@ -58,7 +67,7 @@ struct BoundChannel {
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
-        streams: Arc<dyn Streams>,
+        streams: Arc<PatternStreams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
         instances_max: usize,
@@ -70,6 +79,8 @@ impl Bindings {
             instances_max,
             bound: Mutex::default(),
             channels: Mutex::default(),
+            application: Mutex::default(),
+            binding: Semaphore::new(1),
             turns: Mutex::default(),
             subscribed: Mutex::default(),
             stop: Mutex::default(),
@@ -84,6 +95,76 @@ impl Bindings {
     ///
     /// The streams failed; then nothing has changed.
     pub(super) async fn bind(&self, application: &Application) -> Result<(), StreamError> {
+        let _turn = self.binding.acquire().await;
+        self.streams.set(&application.wildcards);
+        let expanded = self.expanded(application).await?;
+        self.bind_all(&expanded).await?;
+        *self.application.lock().expect(UNPOISONED) = Some(application.clone());
+        Ok(())
+    }
+
+    /// The same application with a subscription for each subject that a pattern matches by now.
+    async fn expanded(&self, application: &Application) -> Result<Application, StreamError> {
+        let mut expanded = application.clone();
+        let subjects = match self.streams.matching().await {
+            Ok(subjects) => subjects,
+            Err(error) => {
+                self.may_come_later(Err(error))?;
+                Vec::new()
+            }
+        };
+        for subject in &subjects {
+            for wildcard in &application.wildcards {
+                let wanted = wildcard.on(subject);
+                let mut there = expanded.subscriptions.iter();
+                let named = there.any(|s| s.subject == *subject && s.component == wanted.component);
+                if wildcard.pattern.matches(subject) && !named {
+                    expanded.subscriptions.push(wanted);
+                }
+            }
+        }
+        Ok(expanded)
+    }
+
+    /// Subscribes to subjects that patterns match as they appear, until it is stopped.
+    async fn follow_subjects(&self, stop: Stop) {
+        let mut ticks = tokio::time::interval(SUBJECTS_ASKED);
+        loop {
+            let asks = async {
+                match self.streams.shared() {
+                    true => drop(ticks.tick().await),
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.claiming.cancelled() => return,
+                () = self.streams.appeared() => {}
+                () = asks => {}
+            }
+            if let Err(error) = self.subscribe_to_new().await {
+                tracing::warn!(
+                    error = in_words(&error),
+                    "new subjects cannot be subscribed to yet"
+                );
+            }
+        }
+    }
+
+    async fn subscribe_to_new(&self) -> Result<(), StreamError> {
+        let _turn = self.binding.acquire().await;
+        let application = self.application.lock().expect(UNPOISONED).clone();
+        let Some(application) = application.filter(|a| !a.wildcards.is_empty()) else {
+            return Ok(());
+        };
+        let expanded = self.expanded(&application).await?;
+        if expanded.subscriptions == self.subscribed().subscriptions {
+            return Ok(());
+        }
+        self.bind_all(&expanded).await
+    }
+
+    async fn bind_all(&self, application: &Application) -> Result<(), StreamError> {
         for (subject, limits) in &application.streams {
             let limited = self.streams.limit(subject, limits.length_max).await;
             self.may_come_later(limited)?;
@@ -116,14 +197,18 @@ impl Bindings {
         *self.subscribed.lock().expect(UNPOISONED) = Subscribed {
             subscriptions: application.subscriptions.clone(),
             limits: application.streams.clone(),
+            wildcards: application.wildcards.clone(),
         };
         self.dispatch.route_by(Router::new(&application.routes));
         self.may_come_later(forget_strangers(application, &self.streams).await)
     }
 
     /// Has the subscriptions work until `stop`.
-    pub(super) fn start(&self, stop: Stop) {
-        *self.stop.lock().expect(UNPOISONED) = Some(stop);
+    pub(super) fn start(self: &Arc<Self>, stop: Stop) {
+        *self.stop.lock().expect(UNPOISONED) = Some(stop.clone());
+        let bindings = self.clone();
+        self.tasks
+            .spawn(async move { bindings.follow_subjects(stop).await });
         for bound in self.lock().iter() {
             self.work(bound);
         }
@@ -272,7 +357,7 @@ fn holds(all: &[Bound], one: &Bound) -> bool {
 /// it: operators forget it.
 async fn forget_strangers(
     application: &Application,
-    streams: &Arc<dyn Streams>,
+    streams: &PatternStreams,
 ) -> Result<(), StreamError> {
     for group in streams.groups().await? {
         let named = application.subscriptions.iter().any(|subscription| {

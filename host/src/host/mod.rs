@@ -23,6 +23,7 @@ use crate::admin::token::{Token, TokenError};
 use crate::admin::{self, Admin};
 use crate::capability::blobs::BlobError;
 use crate::capability::embedded::{Embedded, EmbeddedError};
+use crate::capability::keyvalue::KeyValueError;
 use crate::capability::mounts::Mounts;
 use crate::capability::redis::RedisOpenError;
 use crate::capability::secrets::{SecretError, Secrets};
@@ -35,7 +36,7 @@ use crate::rollout::store::{ArtifactStore, RolloutLog, StoreError};
 use crate::rollout::{self, Maker, Parts, Rollouts, StartProblem};
 use crate::runtime::{CompileError, PoolLimits, Runtime};
 use crate::telemetry::Metrics;
-use crate::trigger::http::{BindError, Server, bind};
+use crate::trigger::http::{BindError, Server, bind, stop_when_connected};
 use crate::trigger::stream::Stop;
 use backends::Shared;
 use bindings::Bindings;
@@ -82,6 +83,9 @@ pub enum StartError {
     /// The password for Redis is not to be had.
     #[error("the password for Redis is not to be had")]
     RedisPassword(#[source] SecretError),
+    /// A key-value store cannot be given what it is to hold at first.
+    #[error("a key-value store cannot be filled")]
+    Fill(#[source] KeyValueError),
     /// Redis cannot be used, whether it is there or not.
     #[error(transparent)]
     Redis(#[from] RedisOpenError),
@@ -128,6 +132,8 @@ fn check_owner(state_dir: &Path, application: &str) -> Result<(), StartError> {
 /// A host that is ready to serve.
 pub struct Host {
     http: TcpListener,
+    /// Where a connection stops the host.
+    shutdown_listener: Option<TcpListener>,
     admin_listener: TcpListener,
     server: Arc<Server>,
     admin: Arc<Admin>,
@@ -145,6 +151,9 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// The operators' listener.
     pub admin: SocketAddr,
+    /// Where a connection stops the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shutdown: Option<SocketAddr>,
 }
 
 impl Host {
@@ -157,6 +166,11 @@ impl Host {
     pub async fn build(application: &Application, config: HostConfig) -> Result<Self, StartError> {
         let http = bind(config.http.listen).await?;
         let admin_listener = bind(config.admin_listen).await?;
+        let one = config.http.one_component.as_ref();
+        let shutdown_listener = match one.and_then(|one| one.shutdown_listen) {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let metrics = Arc::new(Metrics::default());
         let workers = Workers::start(config.engine.worker_threads).map_err(StartError::Threads)?;
         let store = Embedded::open(&config.state_dir)?;
@@ -165,8 +179,9 @@ impl Host {
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         secrets.provide(application.provided_secrets.clone());
         let shared = Shared::connect(&config, &secrets, &application.name).await?;
-        let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
+        let (backends, streams) = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
+        backends::fill(&backends, application).await?;
         let secrets = match &shared {
             Some(shared) => {
                 let secrets = secrets.sharing_rings(shared.values.clone());
@@ -185,7 +200,6 @@ impl Host {
             config.http.clone(),
             config.rollout.revision_header.clone(),
         );
-        let streams = backends.streams.clone();
         let bindings = Bindings::new(
             streams.clone(),
             dispatch,
@@ -226,6 +240,7 @@ impl Host {
         admin::address::write(&config.state_dir, address).map_err(StartError::State)?;
         Ok(Self {
             http,
+            shutdown_listener,
             admin_listener,
             server,
             admin,
@@ -242,6 +257,11 @@ impl Host {
         Ok(Addresses {
             http: self.http.local_addr()?,
             admin: self.admin_listener.local_addr()?,
+            shutdown: self
+                .shutdown_listener
+                .as_ref()
+                .map(TcpListener::local_addr)
+                .transpose()?,
         })
     }
 
@@ -265,6 +285,9 @@ impl Host {
                 .serve(self.admin_listener, admin_stop.clone()),
         );
         self.bindings.start(streams_stop.clone());
+        if let Some(listener) = self.shutdown_listener {
+            tokio::spawn(stop_when_connected(listener, stop.clone()));
+        }
         let server = tokio::spawn(self.server.serve(self.http, stop.child_token()));
         self.admin.set_ready(true);
         serving();

@@ -14,7 +14,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use super::ambient::Ambient;
+use super::defaults;
+use crate::name::{
+    ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
+};
 
 /// One application: its components and what binds the world's events to them.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +31,11 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Subscriptions; one component subscribes to a subject at most once.
     pub subscriptions: Vec<Subscription>,
+    /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
+    /// subject by itself does not get it once more.
+    pub wildcards: Vec<Wildcard>,
+    /// What goes to whichever components export its handler, until the artifacts tell which.
+    pub by_export: ByExport,
     /// Channels of Redis servers whose messages components handle, at most once.
     pub channels: Vec<Channel>,
     /// Subjects with limits of their own; others have the defaults.
@@ -43,11 +52,34 @@ impl Application {
             components: BTreeMap::new(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            wildcards: Vec::new(),
+            by_export: ByExport::default(),
             channels: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
     }
+}
+
+/// What is bound to components by what they export, where a manifest does not name them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ByExport {
+    /// The components in the manifest's order.
+    pub components: Vec<ComponentName>,
+    /// Requests, which go to one component each.
+    pub requests: Vec<RequestsByExport>,
+    /// Subjects whose messages go to every component that handles messages.
+    pub patterns: Vec<SubjectPattern>,
+}
+
+/// Requests that go to the component of this name if it exports a handler for them, and else to the
+/// first one that does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestsByExport {
+    /// The host that they name; any where absent.
+    pub host: Option<String>,
+    /// A component's name, if it is one.
+    pub name: Option<String>,
 }
 
 /// A secret's value, which is never shown.
@@ -79,12 +111,18 @@ pub struct Component {
     /// Environment variables whose values come from the host configuration's provider.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Secrets that it may read by these names beside those of its environment, where it asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readable_secrets: BTreeMap<String, Secret>,
     /// Configuration values apart from the environment, where the manifest's format has such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Variables>,
     /// Directories that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// What it has without a grant, where it is run without a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambient: Option<Ambient>,
     /// Its requests to other components say by `spin-*` headers how they reached them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub route_headers: bool,
@@ -115,8 +153,10 @@ impl Component {
             grants: Grants::default(),
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            readable_secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
+            ambient: None,
             route_headers: false,
             limits: Limits::default(),
             preemption: Preemption::default(),
@@ -269,6 +309,27 @@ pub struct Grants {
     /// component is not loaded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub refuse_when_called: bool,
+    /// What it may use under any name, where the manifest's format has no lists of names.
+    #[serde(skip_serializing_if = "AnyName::is_none")]
+    pub any: AnyName,
+}
+
+/// What a component may use under any name, beside what is granted by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnyName {
+    /// Key-value stores, all of them the application's: `default`, too.
+    pub keyvalue: bool,
+    /// Blob containers, to read and write.
+    pub blobstore: bool,
+    /// Subjects to publish to.
+    pub publish: bool,
+}
+
+impl AnyName {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a SQLite database is.
@@ -566,6 +627,58 @@ pub struct Subscription {
     pub deliveries_max: u32,
     /// The pause before a retry.
     pub backoff: Backoff,
+}
+
+impl Subscription {
+    /// The component's subscription to `subject`, within the default limits.
+    pub fn new(subject: Subject, component: ComponentName) -> Self {
+        Self {
+            subject,
+            component,
+            concurrency: defaults::SUBSCRIPTION_CONCURRENCY,
+            lease: defaults::SUBSCRIPTION_LEASE,
+            deadline: defaults::SUBSCRIPTION_DEADLINE,
+            deliveries_max: defaults::SUBSCRIPTION_DELIVERIES_MAX,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// What binds the messages of many subjects to a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wildcard {
+    /// Which subjects.
+    pub pattern: SubjectPattern,
+    /// Who handles their messages.
+    pub component: ComponentName,
+}
+
+impl Application {
+    /// Binds the messages of all subjects that `pattern` means to `component`, once.
+    pub fn subscribe(&mut self, pattern: &SubjectPattern, component: &ComponentName) {
+        let wildcard = Wildcard {
+            pattern: pattern.clone(),
+            component: component.clone(),
+        };
+        match pattern.subject() {
+            Some(subject) => {
+                let wanted = wildcard.on(&subject);
+                let mut there = self.subscriptions.iter();
+                if !there.any(|s| s.subject == wanted.subject && s.component == wanted.component) {
+                    self.subscriptions.push(wanted);
+                }
+            }
+            None if !self.wildcards.contains(&wildcard) => self.wildcards.push(wildcard),
+            None => {}
+        }
+    }
+}
+
+impl Wildcard {
+    /// The subscription to one of the subjects.
+    pub fn on(&self, subject: &Subject) -> Subscription {
+        Subscription::new(subject.clone(), self.component.clone())
+    }
 }
 
 /// What binds a channel of a Redis server to a component. Redis sends a message to who listens just

@@ -50,7 +50,8 @@ raw_table! {
     /// One component: a named service of the application.
     pub struct Component {
         required {
-            /// The component's file, relative to the manifest; or its path and digest.
+            /// The component's file, relative to the manifest, or where it is fetched from: an http or
+            /// https URL, or "oci://HOST/NAME:TAG". Or a table with that and a digest.
             artifact: Short<Artifact>,
         }
         optional {
@@ -84,11 +85,12 @@ raw_table! {
     /// A component's file and its digest.
     pub struct Artifact {
         required {
-            /// The file, relative to the manifest.
+            /// The file, relative to the manifest; or an http or https URL, or "oci://HOST/NAME:TAG".
+            /// A core module that is fetched is made a component.
             path: String,
         }
         optional {
-            /// The SHA-256 that its bytes must have, in hexadecimal digits.
+            /// The SHA-256 that the bytes there must have, in hexadecimal digits.
             sha256: Text<Digest>,
         }
     }

@@ -73,6 +73,12 @@ pub fn check_bindings(
             missing(MESSAGE_EXPORTS, format!("its channel {}", channel.channel));
         }
     }
+    for wildcard in &application.wildcards {
+        if wildcard.component == *name && loaded.messages.is_none() {
+            let binding = format!("its subscription to {}", wildcard.pattern);
+            missing("wasmcloud:messaging/handler@0.2.0", binding);
+        }
+    }
     problems
 }
 

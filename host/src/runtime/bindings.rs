@@ -81,6 +81,23 @@ pub mod logging {
     });
 }
 
+/// `wasmcloud:secrets@0.1.0-draft`.
+pub mod secrets {
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/secrets",
+        inline: "
+            package wharf:host;
+            world secrets {
+                import wasmcloud:secrets/store@0.1.0-draft;
+                import wasmcloud:secrets/reveal@0.1.0-draft;
+            }
+        ",
+        world: "wharf:host/secrets",
+        imports: { default: trappable },
+        with: { "wasmcloud:secrets/store.secret": crate::runtime::views::secrets::HeldSecret },
+    });
+}
+
 /// `wasmcloud:messaging@0.2.0`: publishing, and the handler that a subscription calls.
 pub mod messaging {
     wasmtime::component::bindgen!({

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::state::Context;
 use super::work::WorkName;
@@ -21,9 +21,24 @@ const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Which of the two streams.
 #[derive(Debug, Clone, Copy)]
-enum Source {
+pub enum Source {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
+}
+
+/// Where one of them goes.
+pub trait Sink: Send + Sync {
+    /// Takes all of `bytes`, at once.
+    ///
+    /// # Errors
+    ///
+    /// Nothing takes them any more.
+    fn write(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Whether a person sees them.
+    fn is_terminal(&self) -> bool;
 }
 
 /// What one instance may log within [`WINDOW`], in bytes. A panic with a long stack has some 10 KiB;
@@ -100,7 +115,7 @@ impl GuestLog {
     }
 
     fn stream(&self, source: Source) -> LineStream {
-        LineStream(Arc::new(Lines {
+        LineStream::to(Arc::new(Lines {
             log: self.clone(),
             source,
             pending: Mutex::new(Vec::new()),
@@ -131,18 +146,26 @@ impl Drop for Shared {
     }
 }
 
-/// One standard stream of a guest, cut into lines.
+/// One standard stream of a guest.
 #[derive(Clone)]
-pub struct LineStream(Arc<Lines>);
+pub struct LineStream(Arc<dyn Sink>);
 
+impl LineStream {
+    /// The stream that goes to `sink`.
+    pub fn to(sink: Arc<dyn Sink>) -> Self {
+        Self(sink)
+    }
+}
+
+/// A stream cut into lines of the log.
 struct Lines {
     log: GuestLog,
     source: Source,
     pending: Mutex<Vec<u8>>,
 }
 
-impl Lines {
-    fn write(&self, mut bytes: &[u8]) {
+impl Sink for Lines {
+    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         let mut pending = self.pending.lock().expect("no holder of this lock panics");
         while !bytes.is_empty() {
             let room = LINE_BYTES_MAX - pending.len();
@@ -162,8 +185,15 @@ impl Lines {
                 }
             }
         }
+        Ok(())
     }
 
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl Lines {
     fn emit(&self, line: &mut Vec<u8>) {
         if !self.log.admits(line.len()) {
             line.clear();
@@ -203,7 +233,7 @@ impl Drop for Lines {
 
 impl IsTerminal for LineStream {
     fn is_terminal(&self) -> bool {
-        false
+        self.0.is_terminal()
     }
 }
 
@@ -224,8 +254,8 @@ impl Pollable for LineStream {
 
 impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.write(&bytes);
-        Ok(())
+        let written = self.0.write(&bytes);
+        written.map_err(|error| StreamError::LastOperationFailed(error.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -243,8 +273,7 @@ impl AsyncWrite for LineStream {
         _cx: &mut TaskContext<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(self.0.write(bytes).map(|()| bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {

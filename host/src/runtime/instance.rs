@@ -15,6 +15,7 @@ use super::error::InvokeError;
 use super::http::Exchange;
 use super::state::{Context, InstanceState};
 use super::work::Work;
+use crate::manifest::ambient::Bounds;
 use crate::manifest::model::Preemption;
 
 /// Live state of a component, in one store, and its place among the instances that may live.
@@ -216,6 +217,9 @@ impl Instances {
         let state = InstanceState::new(self.context.clone(), work);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
+        if let Some(ambient) = &self.context.ambient {
+            bound(&mut store, &ambient.bounds);
+        }
         if self.yields() {
             // From the first tick on, every tick gives the thread to other work, and is where a guest
             // whose work was cancelled ends.
@@ -303,6 +307,16 @@ impl Instances {
         if !self.sweeping.swap(true, Ordering::AcqRel) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
+    }
+}
+
+/// The bounds of a store whose component has no manifest, as far as they are said.
+fn bound(store: &mut Store<InstanceState>, bounds: &Bounds) {
+    if let Some(fuel) = bounds.hostcall_fuel {
+        store.set_hostcall_fuel(fuel);
+    }
+    if let Some(handles) = bounds.handles_max {
+        store.set_max_component_handles(handles);
     }
 }
 

@@ -132,6 +132,12 @@ pub const ACCEPTED: &[Accepted] = &[
         purpose: "linked because SDKs import it; every connection fails",
     },
     Accepted {
+        package: "wasmcloud:secrets",
+        versions: &["0.1.0-draft"],
+        need: Need::Nothing,
+        purpose: "the component's secrets, revealed one by one",
+    },
+    Accepted {
         package: "wasi:cli",
         versions: &["0.2.x", "0.3.x"],
         need: Need::Nothing,
@@ -214,16 +220,15 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => (grants.keyvalue.is_empty() && grants.stores.is_empty())
-            .then_some("keyvalue = [\"default\"]"),
-        Need::Blobstore => grants
-            .blobstore
-            .is_empty()
-            .then_some("blobstore = [\"CONTAINER\"]"),
-        Need::Sqlite => grants.sqlite.is_empty().then_some("sqlite = [\"default\"]"),
-        Need::Publish => {
-            (needs_publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
+        Need::KeyValue => {
+            (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
+                .then_some("keyvalue = [\"default\"]")
         }
+        Need::Sqlite => grants.sqlite.is_empty().then_some("sqlite = [\"default\"]"),
+        Need::Blobstore => (!grants.any.blobstore && grants.blobstore.is_empty())
+            .then_some("blobstore = [\"CONTAINER\"]"),
+        Need::Publish => (needs_publish && !grants.any.publish && grants.publish.is_empty())
+            .then_some("publish = [\"SUBJECT\"]"),
     };
     match missing {
         None => Verdict::Provided,

@@ -2,6 +2,9 @@
 
 use wasmtime::ResourceLimiter;
 
+use super::state::Context;
+use crate::manifest::ambient::Bounds;
+
 /// Elements of all tables of one instance.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 
@@ -15,16 +18,57 @@ pub struct MemoryLimiter {
     bytes_max: usize,
     bytes: usize,
     refused: bool,
+    table_elements_max: usize,
+    instances_max: usize,
+    tables_max: usize,
+    memories_max: usize,
+    growth_traps: bool,
 }
 
 impl MemoryLimiter {
-    /// A limiter of `bytes_max` bytes.
+    /// A limiter of `bytes_max` bytes, and of the host's own bounds in everything else.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             bytes: 0,
             refused: false,
+            table_elements_max: TABLE_ELEMENTS_MAX,
+            instances_max: OBJECTS_MAX,
+            tables_max: OBJECTS_MAX,
+            memories_max: OBJECTS_MAX,
+            growth_traps: false,
         }
+    }
+
+    /// The limiter of an instance of `context`.
+    pub fn of(context: &Context) -> Self {
+        let limiter = Self::new(context.limits.memory_bytes_max);
+        match &context.ambient {
+            Some(ambient) => limiter.within(&ambient.bounds),
+            None => limiter,
+        }
+    }
+
+    fn within(self, bounds: &Bounds) -> Self {
+        let or = |said: Option<usize>, own: usize| said.unwrap_or(own);
+        Self {
+            table_elements_max: or(bounds.table_elements_max, self.table_elements_max),
+            instances_max: or(bounds.instances_max, self.instances_max),
+            tables_max: or(bounds.tables_max, self.tables_max),
+            memories_max: or(bounds.memories_max, self.memories_max),
+            growth_traps: bounds.growth_traps,
+            ..self
+        }
+    }
+
+    /// The answer to growth that is not allowed.
+    fn refuse(&self, what: &str, desired: usize) -> wasmtime::Result<bool> {
+        if self.growth_traps {
+            return Err(wasmtime::Error::msg(format!(
+                "{what} may not grow to {desired}"
+            )));
+        }
+        Ok(false)
     }
 
     /// Whether the guest asked for more than it may have. A trap after that is most likely the
@@ -44,7 +88,7 @@ impl ResourceLimiter for MemoryLimiter {
         let total = self.bytes - current.min(self.bytes) + desired;
         if total > self.bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
             self.refused = true;
-            return Ok(false);
+            return self.refuse("memory", desired);
         }
         self.bytes = total;
         Ok(true)
@@ -56,19 +100,22 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX && maximum.is_none_or(|maximum| desired <= maximum))
+        if desired > self.table_elements_max || maximum.is_some_and(|maximum| desired > maximum) {
+            return self.refuse("a table", desired);
+        }
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
-        OBJECTS_MAX
+        self.instances_max
     }
 
     fn tables(&self) -> usize {
-        OBJECTS_MAX
+        self.tables_max
     }
 
     fn memories(&self) -> usize {
-        OBJECTS_MAX
+        self.memories_max
     }
 }
 

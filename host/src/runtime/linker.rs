@@ -6,7 +6,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{
     blobstore, config_2024_09_27, config_draft, config_rc1, keyvalue_draft, keyvalue_draft2,
-    logging, messaging,
+    logging, messaging, secrets,
 };
 use super::calls;
 use super::interfaces::{self, Verdict};
@@ -115,6 +115,7 @@ pub fn host_linker(engine: &Engine, concurrent: bool) -> wasmtime::Result<Linker
     config_2024_09_27::Imports::add_to_linker::<_, View>(host, state)?;
     config_draft::Imports::add_to_linker::<_, View>(host, state)?;
     logging::Imports::add_to_linker::<_, View>(host, state)?;
+    secrets::Secrets::add_to_linker::<_, View>(host, state)?;
     messaging::Messages::add_to_linker::<_, View>(host, state)?;
     views::spin::add_to_linker(host, concurrent)?;
     if concurrent {

@@ -12,9 +12,11 @@
 
 mod background;
 mod bindings;
+mod by_export;
 mod calls;
 mod check;
 mod compile;
+mod console;
 mod engine;
 mod error;
 mod guest_log;
@@ -38,6 +40,7 @@ mod views;
 mod work;
 
 pub use background::Background;
+pub use by_export::bind_by_export;
 pub use check::{check_artifact, check_imports};
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};

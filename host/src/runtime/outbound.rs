@@ -88,11 +88,17 @@ enum Destination {
 
 impl WasiHttpHooks for Outbound {
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        BODY_PIECES
+        let ambient = self.context.ambient.as_ref();
+        ambient
+            .and_then(|a| a.bounds.body_pieces)
+            .unwrap_or(BODY_PIECES)
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_PIECE_BYTES
+        let ambient = self.context.ambient.as_ref();
+        ambient
+            .and_then(|a| a.bounds.body_piece_bytes)
+            .unwrap_or(BODY_PIECE_BYTES)
     }
 
     fn send_request(
@@ -101,7 +107,11 @@ impl WasiHttpHooks for Outbound {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        match destination(request.uri(), &self.context.grants) {
+        let destination = match &self.context.ambient {
+            Some(_) => Destination::Network,
+            None => destination(request.uri(), &self.context.grants),
+        };
+        match destination {
             Destination::Network => {
                 // What the guest says itself of its trace is its own affair.
                 if let (Some(trace), false) = (&self.work.trace, trace::is_set(request.headers())) {

@@ -1,5 +1,6 @@
 //! What the host keeps beside each instance.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
 use super::calls::Callees;
+use super::console;
 use super::guest_log::GuestLog;
 use super::limits::MemoryLimiter;
 use super::outbound::Outbound;
@@ -23,6 +25,7 @@ use crate::capability::outbound::postgres::PostgresConnections;
 use crate::capability::outbound::redis::RedisConnections;
 use crate::capability::sqlite::Sqlite;
 use crate::capability::streams::{Delivery, Streams};
+use crate::manifest::ambient::{Ambient, Sockets};
 use crate::manifest::model::{Grants, Limits, Reuse};
 use crate::name::{ComponentName, Digest, RevisionId};
 use crate::telemetry::ComponentMetrics;
@@ -61,10 +64,16 @@ pub struct Context {
     pub reuse: Reuse,
     /// Configuration values: what `wasi:config` answers.
     pub config: Vec<(String, String)>,
+    /// Secrets that it may read by name.
+    pub secrets: Vec<(String, String)>,
     /// Configuration and secrets: what the environment holds.
     pub environment: Vec<(String, String)>,
     /// Directories that it sees.
     pub mounts: Vec<MountedDirectory>,
+    /// What it has without a grant, where it is run without a manifest.
+    pub ambient: Option<Ambient>,
+    /// Numbers its instances, where they are told.
+    pub instance_ids: AtomicU64,
     /// Its requests to other components are told how they got there.
     pub route_headers: bool,
     /// Who fulfils its capabilities.
@@ -134,16 +143,21 @@ impl InstanceState {
     pub fn new(context: Arc<Context>, work: Work) -> Self {
         context.metrics.instances.inc();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(context.limits.request_header_bytes_max);
+        match &context.ambient {
+            Some(ambient) => ambient_bounds(ambient, &mut table, &mut http),
+            None => {
+                table.set_max_capacity(RESOURCES_MAX);
+                http.set_field_size_limit(context.limits.request_header_bytes_max);
+            }
+        }
         Self {
             wasi: None,
             http,
             outbound: Outbound::new(context.clone(), work.clone()),
             delivery: None,
             table,
-            limiter: MemoryLimiter::new(context.limits.memory_bytes_max),
+            limiter: MemoryLimiter::of(&context),
             callees: Callees::default(),
             tasks: Tasks::default(),
             log: None,
@@ -208,6 +222,49 @@ impl Drop for Alive {
     }
 }
 
+/// The bounds of an instance that has no manifest, as far as they are said.
+fn ambient_bounds(ambient: &Ambient, table: &mut ResourceTable, http: &mut WasiHttpCtx) {
+    if let Some(resources) = ambient.bounds.resources_max {
+        table.set_max_capacity(resources);
+    }
+    if let Some(bytes) = ambient.bounds.fields_bytes_max {
+        http.set_field_size_limit(bytes);
+    }
+}
+
+/// What an instance that has no manifest sees of the machine.
+fn surround(builder: &mut WasiCtxBuilder, ambient: &Ambient, id: u64) {
+    builder.env("INSTANCE_ID", id.to_string());
+    if let Some(console) = &ambient.console {
+        let (stdout, stderr) = console::streams(console, id);
+        builder.stdout(stdout).stderr(stderr);
+    }
+    if let Some(directory) = &ambient.working_directory {
+        builder.initial_cwd(directory);
+    }
+    if let Some(bytes) = ambient.bounds.random_bytes_max {
+        builder.max_random_size(bytes);
+    }
+    let Sockets {
+        every_address,
+        tcp,
+        udp,
+        names,
+    } = ambient.sockets;
+    if every_address {
+        builder.inherit_network().allow_tcp(true).allow_udp(true);
+    }
+    if let Some(allowed) = names {
+        builder.allow_ip_name_lookup(allowed);
+    }
+    if let Some(allowed) = tcp {
+        builder.allow_tcp(allowed);
+    }
+    if let Some(allowed) = udp {
+        builder.allow_udp(allowed);
+    }
+}
+
 /// What `wasi:cli` and its like answer. A directory that is no longer there is not seen.
 fn wasi(context: &Context, log: &GuestLog) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
@@ -215,6 +272,10 @@ fn wasi(context: &Context, log: &GuestLog) -> WasiCtx {
         .envs(&context.environment)
         .stdout(log.stdout())
         .stderr(log.stderr());
+    if let Some(ambient) = &context.ambient {
+        let id = context.instance_ids.fetch_add(1, Ordering::Relaxed);
+        surround(&mut builder, ambient, id);
+    }
     for mount in &context.mounts {
         let may = if mount.writable {
             FsPerms::ReadWrite

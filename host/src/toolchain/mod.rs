@@ -1,4 +1,5 @@
-//! Sets up what building components needs, builds them, and says what a machine lacks.
+//! Makes components: fetches them or builds them, sets up what building needs, and says what a machine
+//! lacks.
 //!
 //! ```text
 //! build: fresh? --yes--> nothing to do
@@ -19,6 +20,7 @@ mod freshness;
 mod progress;
 mod resolved;
 mod rust;
+mod sources;
 mod system;
 mod tool;
 mod watch;
@@ -27,6 +29,10 @@ pub use build::{BuildError, Built, build};
 pub use doctor::{Finding, State, doctor};
 pub use freshness::needs_build;
 pub use progress::{Console, Progress, Silent};
+pub use sources::{
+    Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,
+    provide, provide_one, pull, push_application, push_file,
+};
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};
 pub use watch::{Changes, Stopper, WatchError, Watcher};

@@ -2,7 +2,7 @@
 //! of a manifest must know of another.
 
 mod binding;
-mod component;
+pub(in crate::manifest) mod component;
 mod reach;
 
 use std::path::Path;
@@ -26,12 +26,11 @@ pub(super) fn application(
     let streams = binding::streams(raw, report);
     let name = &raw.application.as_ref()?.value.name;
     let application = Application {
-        name: name.as_ref()?.value.0.0.clone(),
         components,
         routes,
         subscriptions,
         streams,
-        ..Application::new(String::new())
+        ..Application::new(name.as_ref()?.value.0.0.clone())
     };
     reach::warn(raw, &application, report);
     Some(application)

@@ -85,7 +85,10 @@ where
     if request.body().size_hint().lower() > limits.request_body_bytes_max {
         return Err(body_too_large(context));
     }
-    if request.uri().authority().is_none() && !request.headers().contains_key(http::header::HOST) {
+    // An older protocol's request may name none; 0.3 guests can tell, and 0.2 guests cannot be given it.
+    let named =
+        request.uri().authority().is_some() || request.headers().contains_key(http::header::HOST);
+    if !named && context.ambient.is_none() {
         return Err(InvokeError::BadRequest {
             reason: "it names no host".to_owned(),
         });

@@ -1,7 +1,8 @@
 //! `wasi:keyvalue`, both drafts, from one trait.
 //!
 //! `default`, and the empty identifier that wasmtime uses, are the component's own store; any other
-//! label is a store that the application shares among those whom it is granted to.
+//! label is a store that the application shares among those whom it is granted to. Whoever may open
+//! stores of any name shares all of them, `default` as well.
 
 use std::sync::Arc;
 
@@ -51,11 +52,15 @@ impl InstanceState {
         } else {
             identifier
         };
+        if self.context.grants.any.keyvalue {
+            return Ok(self.opened_store(StoreId::named(label)));
+        }
         let label = label
             .parse::<StoreLabel>()
             .map_err(|_| Refusal::NoSuchStore)?;
         let component = &self.context.component;
-        if !self.context.grants.keyvalue.contains(&label) {
+        let every = self.context.ambient.as_ref().is_some_and(|a| a.keyvalue);
+        if !every && !self.context.grants.keyvalue.contains(&label) {
             tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
             return Err(Refusal::AccessDenied);
         }

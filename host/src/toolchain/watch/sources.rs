@@ -56,7 +56,7 @@ impl Sources {
 fn source(component: &Component) -> Option<Source> {
     let Some(build) = &component.build else {
         // Somebody else makes it, and every change of it counts.
-        let artifact = std::path::absolute(&component.artifact.path).ok()?;
+        let artifact = std::path::absolute(component.artifact.built()).ok()?;
         let directory = artifact.parent()?.canonicalize().ok()?;
         let inputs = Inputs {
             files: BTreeSet::from([directory.join(artifact.file_name()?)]),

@@ -6,6 +6,7 @@
 //!
 //! It is bound early and served later: a request that arrives in between waits in the kernel.
 
+mod one;
 mod respond;
 
 use std::convert::Infallible;
@@ -30,6 +31,8 @@ use crate::manifest::model::RouteTarget;
 use crate::name::RevisionId;
 use crate::routing::Outcome;
 use crate::runtime::{InvokeError, Trace, tell};
+use one::One;
+pub use one::stop_when_connected;
 use respond::{Form, ResponseBody, failed, given, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
@@ -49,10 +52,16 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 400 * 1024;
 /// than the smallest of its buffers.
 const HTTP1_HEADERS_MAX: usize = 500;
 
+/// The same where one component has the listener to itself: hyper's own default, as under
+/// `wasmtime serve`.
+const HTTP1_HEADERS_MAX_OF_ONE: usize = 100;
+
 /// What the listener needs for its work.
 pub struct Server {
     dispatch: Arc<Dispatch>,
     config: HttpListener,
+    /// One component has it all.
+    one: Option<One>,
     /// The header that pins a request to a revision, where requests may.
     revision_header: Option<HeaderName>,
 }
@@ -66,6 +75,7 @@ impl Server {
     ) -> Arc<Self> {
         Arc::new(Self {
             dispatch,
+            one: config.one_component.clone().map(One::new),
             config,
             revision_header,
         })
@@ -129,7 +139,10 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout)
-            .max_headers(HTTP1_HEADERS_MAX)
+            .max_headers(match self.one {
+                Some(_) => HTTP1_HEADERS_MAX_OF_ONE,
+                None => HTTP1_HEADERS_MAX,
+            })
             // With its flushing of pipelines, hyper would hold all of a response that nobody reads.
             .pipeline_flush(false);
         builder
@@ -156,6 +169,9 @@ impl Server {
         mut request: Request<Incoming>,
         peer: SocketAddr,
     ) -> http::Response<ResponseBody> {
+        if let Some(one) = &self.one {
+            return one.answer(&self.dispatch, request).await;
+        }
         let form = Form::of(request.headers());
         let uri = request.uri();
         let host = uri.host().or_else(|| {
@@ -232,7 +248,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}; choose another with --http, --admin or the host configuration"
+    "cannot listen on {address}; choose another with --http (of serve: --addr), --admin or the host configuration"
 )]
 pub struct BindError {
     address: SocketAddr,
