@@ -19,8 +19,8 @@ use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
 use crate::routing::{Outcome, Router};
 use crate::runtime::{
-    CALL_DEPTH_MAX, Callee, GuestBody, Incoming, InvokeError, MESSAGE_EXPORTS, Peers, Trace, Work,
-    WorkKind, WorkName, tell, wasi_body,
+    CALL_DEPTH_MAX, Callee, GuestBody, HTTP_EXPORTS, Incoming, InvokeError, MESSAGE_EXPORTS, Peers,
+    Trace, Work, WorkKind, WorkName, tell, wasi_body,
 };
 use crate::telemetry::{ComponentMetrics, Metrics, in_words};
 
@@ -144,7 +144,7 @@ impl Dispatch {
             Some(export) => export.handle(request, work, lease).await,
             None => Err(InvokeError::NotExported {
                 component: component.clone(),
-                export: "wasi:http/incoming-handler or wasi:http/handler".to_owned(),
+                export: HTTP_EXPORTS.to_owned(),
             }),
         };
         let status = match &answered {

@@ -13,7 +13,7 @@ use crate::manifest::model::{Application, Component, Health};
 use crate::name::ComponentName;
 use crate::revision::Registry;
 use crate::runtime::{
-    Compiled, Exports, Loaded, MESSAGE_EXPORTS, Work, wasi_body::WasiBody, whole_wit,
+    Compiled, Exports, HTTP_EXPORTS, Loaded, MESSAGE_EXPORTS, Work, wasi_body::WasiBody, whole_wit,
 };
 
 /// Lines of WIT around a difference: enough to see the interface's name.
@@ -59,8 +59,7 @@ pub fn check_bindings(
         } else {
             "its health request"
         };
-        let export = "wasi:http/incoming-handler or wasi:http/handler";
-        missing(export, binding.to_owned());
+        missing(HTTP_EXPORTS, binding.to_owned());
     }
     for subscription in &application.subscriptions {
         if subscription.component == *name && loaded.messages.is_none() {

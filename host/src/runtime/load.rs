@@ -10,10 +10,11 @@ use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use super::bindings::lifecycle::MigratingIndices;
+use super::bindings::spin_http_handler::HttpHandlerIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
 use super::error::InvokeError;
-use super::http::{HttpExport, concurrent, sync};
+use super::http::{HttpExport, concurrent, sync, whole};
 use super::instance::Instances;
 use super::linker::{self, Calls, Exports, ImportProblem};
 use super::messages::{Export as MessageExport, Handler as MessageHandler};
@@ -364,6 +365,7 @@ fn ready(
     let service = ServiceIndices::new(&pre).ok();
     let proxy = ProxyIndices::new(&pre).ok();
     let messages = MessageExport::of(&pre);
+    let whole = HttpHandlerIndices::new(&pre).ok();
     let migration = MigratingIndices::new(&pre).ok();
     // A 0.3 handler's instances are shared by its own means; here they are made one by one.
     let reuse_max = if service.is_some() {
@@ -387,7 +389,9 @@ fn ready(
             instances.clone(),
             indices,
         ))),
-        (None, None) => None,
+        (None, None) => {
+            whole.map(|indices| HttpExport::Whole(whole::Handler::new(instances.clone(), indices)))
+        }
     };
     let messages = messages.map(|export| MessageHandler::new(instances.clone(), export));
     let migration = migration.map(|indices| Migration::new(instances.clone(), indices));

@@ -45,7 +45,7 @@ pub use check::{check_artifact, check_imports};
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
 pub use error::InvokeError;
-pub use http::{GuestBody, HttpExport};
+pub use http::{GuestBody, HTTP_EXPORTS, HttpExport};
 pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
