@@ -28,7 +28,9 @@ impl New {
         let new = Self { dir, template };
         let mut command = new.command(&["new", "front", "--template", template]);
         artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
-        std::os::unix::fs::symlink(target(template), new.path("front/target")).unwrap();
+        if template.ends_with("-rust") {
+            std::os::unix::fs::symlink(target(template), new.path("front/target")).unwrap();
+        }
         let mut command = new.command(&["build", "front/wharf.toml"]);
         artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
         new
@@ -52,8 +54,11 @@ impl New {
         self.launch().start().await
     }
 
-    /// It was fresh when the host started, and is what its source gives.
+    /// Nothing is left to build. Cargo wrote its lock file during the first build, so that it has to be
+    /// asked once more.
     fn is_fresh(&self) {
+        let mut command = self.command(&["build", "front/wharf.toml"]);
+        artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
         let output = self
             .command(&["build", "front/wharf.toml"])
             .output()
