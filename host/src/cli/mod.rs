@@ -4,6 +4,7 @@ mod apply;
 mod build;
 mod check;
 mod doctor;
+mod export;
 mod inspect;
 mod new;
 mod operator;
@@ -57,6 +58,7 @@ enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     Check(check::Check),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     Setup(doctor::Setup),
@@ -82,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Push(push) => push.run(),
         Command::Pull(pull) => pull.run(),
         Command::Check(check) => check.run(),
+        Command::Export(export) => export.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Setup(setup) => setup.run(),
