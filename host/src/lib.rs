@@ -24,7 +24,7 @@
 //! | floor | module | job |
 //! | --- | --- | --- |
 //! | 6 | [`host`] | composition: build, serve, ordered shutdown |
-//! | 5 | [`trigger`], [`admin`], [`toolchain`], [`export`] | the world's events, operators' commands, building components, other platforms' manifests |
+//! | 5 | [`trigger`], [`admin`], [`toolchain`], [`export`] | the world's events, operators' commands, building and fetching components, other platforms' manifests |
 //! | 4 | [`dispatch`], [`rollout`] | lease, invoke under a deadline, count: all traffic; verify, prewarm, switch, drain |
 //! | 3 | [`revision`] | what is current, who still works on what was |
 //! | 2 | [`runtime`] | engines, compile cache, linker, instances, limits, WIT interface to capability trait |

@@ -1,5 +1,8 @@
-//! What people already have runs here unchanged, and what was made here is brought elsewhere.
+//! What people already have runs here unchanged, wherever it lies, and what was made here is brought
+//! elsewhere.
 
 mod export;
+mod new;
 mod serve;
+mod sources;
 mod wasmcloud;

@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod export;
 mod inspect;
+mod new;
 mod operator;
 mod ps;
 mod pull;
@@ -41,6 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
     Up(up::Up),
     /// Runs an application and swaps in what is saved: `wharf up --watch`.
     Dev(up::Up),
@@ -67,6 +69,7 @@ enum Command {
 /// Runs the command that the process's arguments name. Errors are printed with all their causes.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::New(new) => new.run(),
         Command::Up(up) => up.run(),
         Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),

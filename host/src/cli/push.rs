@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::sources::{self, Sources};
 use crate::document::text_of;
-use crate::manifest;
 use crate::name::ComponentName;
 use crate::toolchain::{self, Console, Pushed};
 
@@ -60,7 +59,7 @@ impl Push {
 
     /// The artifacts of the application's components, built and fetched.
     fn artifacts(&self) -> anyhow::Result<Vec<(ComponentName, Vec<u8>)>> {
-        let loaded = manifest::load(&self.file)?;
+        let loaded = super::supplies::Supplies::load_unused(&self.file)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
