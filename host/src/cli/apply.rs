@@ -12,9 +12,9 @@ use super::operator::{
 };
 use super::sources::{self, Sources};
 use super::supplies::Supplies;
+use super::up;
 use crate::manifest::model::{Application, Component};
 use crate::manifest::supplied::Supplied;
-use super::up;
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
 use crate::runtime;

@@ -53,7 +53,11 @@ impl Supplies {
             unused: true,
             ..Supplied::default()
         };
-        Ok(manifest::resolve_with(&manifest::text(path)?, path, &supplied)?)
+        Ok(manifest::resolve_with(
+            &manifest::text(path)?,
+            path,
+            &supplied,
+        )?)
     }
 
     /// What the manifest `text`, which is at `path`, is given.
