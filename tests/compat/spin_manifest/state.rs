@@ -2,6 +2,7 @@
 
 use super::{component, get, launch, manifest, route, serving};
 use crate::harness::client::full;
+use crate::harness::eventually;
 
 /// A secret that must be seen by its component and nowhere else.
 const SECRET: &str = "s3cr3t-and-long-enough-to-find";
@@ -103,6 +104,24 @@ async fn files_are_seen_where_they_are_put_and_cannot_be_changed() {
         .expect(503);
     let same = get(&client, "/read?path=/srv/c.txt", &[]).await;
     assert_eq!(same.expect(200).text(), "c");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_saved_is_seen_by_the_next_revision() {
+    let manifest = serving("wasmcloud_http", "files = [\"page.txt\"]");
+    let page = manifest.dir().join("page.txt");
+    std::fs::write(&page, "first").unwrap();
+    let host = launch(&manifest).argument("--watch").start().await;
+    let client = host.client();
+    let seen = get(&client, "/read?path=/page.txt", &[]).await.expect(200);
+    assert_eq!(seen.text(), "first");
+    std::fs::write(&page, "second").unwrap();
+    let within = std::time::Duration::from_secs(60);
+    eventually("the page that was saved is seen", within, async || {
+        let seen = get(&client, "/read?path=/page.txt", &[]).await;
+        (seen.text() == "second").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
