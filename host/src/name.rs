@@ -145,6 +145,13 @@ name!(
     "use 1 to 63 lower-case letters, digits and inner hyphens"
 );
 name!(
+    /// A SQLite database as the manifest names it. `default` is each component's own.
+    DatabaseName,
+    "database name",
+    is_label,
+    "use 1 to 63 lower-case letters, digits and inner hyphens"
+);
+name!(
     /// A blob container as the manifest names it.
     ContainerName,
     "container name",

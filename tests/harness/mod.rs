@@ -16,6 +16,7 @@ pub mod poll;
 pub mod proxy;
 #[allow(dead_code, reason = "the host's own tests use the rest of it")]
 pub mod redis_server;
+pub mod registry;
 pub mod upstream;
 pub mod variant;
 
@@ -29,4 +30,5 @@ pub use operator::{Operator, Swap};
 pub use poll::eventually;
 pub use proxy::{Cut, Proxy};
 pub use redis_server::RedisServer;
+pub use registry::Registry;
 pub use variant::variant;

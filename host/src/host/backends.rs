@@ -8,6 +8,7 @@ use crate::capability::embedded::Embedded;
 use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue, StoreId};
 use crate::capability::redis::Redis;
 use crate::capability::secrets::Secrets;
+use crate::capability::sqlite::Sqlite;
 use crate::capability::streams::{EmbeddedStreams, PatternStreams, RedisStreams, Streams};
 use crate::config::model::{HostConfig, RedisConfig, Setting};
 use crate::manifest::model::Application;
@@ -124,6 +125,9 @@ pub(super) async fn open(
         keyvalue,
         streams: streams.clone(),
         blobs: blobs.map_err(StartError::Blobs)?,
+        sqlite: Arc::new(Sqlite::new(&config.state_dir)),
+        redis: Arc::default(),
+        postgres: Arc::default(),
         peers: OnceLock::new(),
     };
     Ok((backends, streams))

@@ -11,7 +11,9 @@ use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
 };
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use crate::name::{
+    ComponentName, ContainerName, DatabaseName, Digest, SecretName, StoreLabel, Subject,
+};
 
 raw_table! {
     /// What an application is: its components, and what binds the world's events to them.
@@ -125,6 +127,9 @@ raw_table! {
             /// Where its HTTP requests may go: "https://api.example.com", "https://*.example.com",
             /// "http://other-component.internal".
             outbound_http: Vec<Located<Text<OutboundHost>>>,
+            /// SQLite databases. "default" is the component's own; any other is shared by all
+            /// components that it is granted to.
+            sqlite: Vec<Located<Text<DatabaseName>>>,
         }
     }
 }

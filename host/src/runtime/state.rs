@@ -21,6 +21,9 @@ use super::work::{Work, WorkKind, WorkName};
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
 use crate::capability::mounts::MountedDirectory;
+use crate::capability::outbound::postgres::PostgresConnections;
+use crate::capability::outbound::redis::RedisConnections;
+use crate::capability::sqlite::Sqlite;
 use crate::capability::streams::{Delivery, Streams};
 use crate::manifest::ambient::{Ambient, Sockets};
 use crate::manifest::model::{Grants, Limits, Reuse};
@@ -35,6 +38,12 @@ pub struct Backends {
     pub streams: Arc<dyn Streams>,
     /// Blob containers.
     pub blobs: Blobs,
+    /// SQLite databases.
+    pub sqlite: Arc<Sqlite>,
+    /// Components' own connections to Redis servers.
+    pub redis: Arc<RedisConnections>,
+    /// Components' own connections to PostgreSQL servers.
+    pub postgres: Arc<PostgresConnections>,
     /// The other components, once dispatch is there.
     pub peers: OnceLock<Weak<dyn Peers>>,
 }

@@ -7,11 +7,11 @@ use super::Known;
 use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, Origin, OutboundHost,
-    Reuse, Secret, Source,
+    Access, Artifact, Build, Component, DatabaseSource, Drain, Grants, HostPattern, Limits, Origin,
+    OutboundHost, Reuse, Secret, Source,
 };
 use crate::manifest::raw::{self, Manifest};
-use crate::name::ComponentName;
+use crate::name::{ComponentName, DatabaseName};
 
 /// A page of linear memory (WebAssembly core specification, section 2.5.4).
 const PAGE_BYTES: usize = 64 << 10;
@@ -53,7 +53,7 @@ fn component(
     }
     let build = build.and_then(|build| self::build(&build.value, directory, report));
     let grants = raw.grants.as_ref();
-    let grants = grants.map(|grants| self::grants(&grants.value, known, report));
+    let grants = grants.map(|grants| self::grants(name, &grants.value, known, report));
     let environment = environment(raw.environment.as_ref());
     let secrets = secrets(raw.secrets.as_ref(), &environment, report);
     let limits = raw.limits.as_ref();
@@ -134,7 +134,12 @@ fn below(directory: &Path, written: &Located<String>, report: &mut Report) -> Op
     Some(directory.join(&written.value))
 }
 
-fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
+fn grants(
+    component: &ComponentName,
+    raw: &raw::Grants,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Grants {
     let keyvalue = raw
         .keyvalue
         .as_ref()
@@ -164,8 +169,31 @@ fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
         blobstore,
         publish: publish.unwrap_or_default(),
         outbound: outbound(raw, known, report),
+        sqlite: databases(component, raw, report),
         ..Grants::default()
     }
+}
+
+/// The databases by their names, with a component's own under one that no manifest can give another.
+fn databases(
+    component: &ComponentName,
+    raw: &raw::Grants,
+    report: &mut Report,
+) -> BTreeMap<String, DatabaseSource> {
+    let names = raw.sqlite.as_ref();
+    let names = names.map(|list| distinct(&list.value, report));
+    let database = |name: DatabaseName| {
+        let file = match name.as_str() {
+            "default" => format!("component_{component}"),
+            shared => shared.to_owned(),
+        };
+        (name.to_string(), DatabaseSource::Own(file))
+    };
+    names
+        .unwrap_or_default()
+        .into_iter()
+        .map(database)
+        .collect()
 }
 
 fn outbound(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Vec<OutboundHost> {

@@ -22,8 +22,8 @@ const OWN: &str = "default";
 
 /// An open store.
 pub struct Bucket {
-    backend: Arc<dyn KeyValue>,
-    store: StoreId,
+    pub(super) backend: Arc<dyn KeyValue>,
+    pub(super) store: StoreId,
     /// The last key of each page that was listed: what draft's numeric cursors stand for.
     pages: Vec<String>,
 }
@@ -37,13 +37,13 @@ pub struct Cas {
 }
 
 /// Why a store is not opened.
-enum Refusal {
+pub(super) enum Refusal {
     NoSuchStore,
     AccessDenied,
 }
 
 impl InstanceState {
-    fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
+    pub(super) fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
         if let Some(label) = self.context.grants.stores.get(identifier) {
             return Ok(self.opened_store(StoreId::label(label)));
         }
@@ -88,7 +88,10 @@ impl InstanceState {
         }
     }
 
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
+    pub(super) fn bucket(
+        &self,
+        bucket: &Resource<Bucket>,
+    ) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
         let bucket = self.table.get(bucket)?;
         Ok((bucket.backend.clone(), bucket.store.clone()))
     }
@@ -112,7 +115,7 @@ impl InstanceState {
 }
 
 /// The error of either draft: the text of this error and of what it stems from.
-fn text(error: &KeyValueError) -> String {
+pub(super) fn text(error: &KeyValueError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

@@ -9,3 +9,4 @@ pub mod keyvalue;
 pub mod logging;
 pub mod messaging;
 pub mod secrets;
+pub mod spin;
