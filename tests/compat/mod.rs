@@ -5,4 +5,5 @@ mod export;
 mod new;
 mod serve;
 mod sources;
+mod spin_manifest;
 mod wasmcloud;

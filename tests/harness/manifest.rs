@@ -38,8 +38,18 @@ impl Manifest {
 
     /// Writes exactly `text`.
     pub fn raw(text: &str) -> Self {
+        Self::named("application.toml", text)
+    }
+
+    /// Writes a `spin.toml`; guests in it as in [`new`](Self::new).
+    pub fn spin(text: &str) -> Self {
+        Self::named("spin.toml", &with_guests(text))
+    }
+
+    /// Writes `text` to a file of this name.
+    pub fn named(name: &str, text: &str) -> Self {
         let dir = scratch();
-        let path = dir.path().join("application.toml");
+        let path = dir.path().join(name);
         std::fs::write(&path, text).expect("the scratch directory can be written");
         Self { dir, path }
     }

@@ -376,6 +376,7 @@ fn mount(text: &str) -> Mount {
         guest: guest.to_owned(),
         source: MountSource::Directory(PathBuf::from(host)),
         writable: true,
+        digest: None,
     }
 }
 
