@@ -26,6 +26,8 @@ pub enum Tool {
     Node,
     /// A Redis server, for the tests of what runs on one.
     RedisServer,
+    /// A PostgreSQL server, for the tests of components that connect to one.
+    PostgresServer,
 }
 
 /// A program as found.
@@ -44,6 +46,7 @@ impl Tool {
             Self::Chromium => "Chromium",
             Self::Node => "Node.js with npm",
             Self::RedisServer => "Redis server",
+            Self::PostgresServer => "PostgreSQL server",
         }
     }
 
@@ -55,6 +58,7 @@ impl Tool {
             Self::Chromium => "the tests of the page have no browser",
             Self::Node => "the tests of the page cannot drive the browser",
             Self::RedisServer => "the tests of several hosts have nothing to share",
+            Self::PostgresServer => "the tests of PostgreSQL have nobody to connect to",
         }
     }
 
@@ -66,6 +70,7 @@ impl Tool {
             Self::Chromium => find_chromium(),
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
             Self::RedisServer => on_path("redis-server"),
+            Self::PostgresServer => find_postgres(),
         };
         path.map(|path| Found { path })
     }
@@ -104,6 +109,9 @@ impl Tool {
             // Arch has Valkey in its place, which answers to both names.
             (Self::RedisServer, System::Arch) => &["valkey"],
             (Self::RedisServer, _) => &["redis"],
+            (Self::PostgresServer, System::Other) => &[],
+            (Self::PostgresServer, System::Fedora) => &["postgresql-server"],
+            (Self::PostgresServer, _) => &["postgresql"],
         }
     }
 
@@ -161,6 +169,16 @@ fn find_chromium() -> Option<PathBuf> {
         .filter(|path| is_executable(path))
 }
 
+/// On the path, or where Debian has each version's own directory.
+fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut servers =
+        versions.filter_map(|version| Some(version.ok()?.path().join("bin/postgres")));
+    on_path("postgres").or_else(|| servers.find(|path| is_executable(path)))
+}
+
 /// What the tests need.
 pub fn test_tools() -> &'static [Tool] {
     &[
@@ -169,6 +187,7 @@ pub fn test_tools() -> &'static [Tool] {
         Tool::Chromium,
         Tool::Node,
         Tool::RedisServer,
+        Tool::PostgresServer,
     ]
 }
 
