@@ -17,6 +17,7 @@ pub mod postgres_server;
 pub mod proxy;
 #[allow(dead_code, reason = "the host's own tests use the rest of it")]
 pub mod redis_server;
+pub mod registry;
 pub mod upstream;
 pub mod variant;
 
@@ -31,4 +32,5 @@ pub use poll::eventually;
 pub use postgres_server::PostgresServer;
 pub use proxy::{Cut, Proxy};
 pub use redis_server::RedisServer;
+pub use registry::Registry;
 pub use variant::variant;

@@ -38,9 +38,9 @@ pub struct Apply {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    supplies: Supplies,
-    #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }

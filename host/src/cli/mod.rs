@@ -4,7 +4,9 @@ mod apply;
 mod build;
 mod check;
 mod doctor;
+mod export;
 mod inspect;
+mod new;
 mod operator;
 mod ps;
 mod pull;
@@ -40,6 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
     Up(up::Up),
     /// Runs an application and swaps in what is saved: `wharf up --watch`.
     Dev(up::Up),
@@ -55,6 +58,7 @@ enum Command {
     Push(push::Push),
     Pull(pull::Pull),
     Check(check::Check),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     Setup(doctor::Setup),
@@ -65,6 +69,7 @@ enum Command {
 /// Runs the command that the process's arguments name. Errors are printed with all their causes.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::New(new) => new.run(),
         Command::Up(up) => up.run(),
         Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),
@@ -79,6 +84,7 @@ pub fn run() -> ExitCode {
         Command::Push(push) => push.run(),
         Command::Pull(pull) => pull.run(),
         Command::Check(check) => check.run(),
+        Command::Export(export) => export.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Setup(setup) => setup.run(),

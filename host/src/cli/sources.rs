@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::manifest::model::{Application, Source};
+use crate::manifest::model::{Application, Artifact, Origin, Source};
 use crate::name::Digest;
 use crate::toolchain::{self, Access, Console, Pulled};
 
@@ -52,13 +52,22 @@ impl Sources {
         Ok(())
     }
 
+    /// The artifact that was named on the command line, as a file of this machine.
+    pub(super) fn file(self, named: &Path, warn: fn(&str)) -> anyhow::Result<Artifact> {
+        let Some(source) = checked(named)? else {
+            return Ok(Artifact::file(named.to_owned()));
+        };
+        let artifact = Artifact::from_origin(Origin::of(source));
+        let access = self.access();
+        let warnings = toolchain::provide_file(&artifact, access, &mut Console::stderr())?;
+        warnings.iter().for_each(|warning| warn(warning));
+        Ok(artifact)
+    }
+
     /// The bytes of an artifact that was named on the command line, in a file or elsewhere. They must
     /// have the digest `sha256`, where one is asked for.
     pub(super) fn artifact(self, named: &Path, sha256: Option<Digest>) -> anyhow::Result<Vec<u8>> {
-        if let Some(source) = remote(named) {
-            if let Some(wrong) = source.wrong() {
-                anyhow::bail!("{source} {wrong}");
-            }
+        if let Some(source) = checked(named)? {
             let access = self.access();
             let (bytes, warnings) =
                 toolchain::component(&source, sha256, access, &mut Console::stderr())?;
@@ -78,8 +87,17 @@ impl Sources {
     }
 }
 
+/// The same where it can be fetched.
+fn checked(named: &Path) -> anyhow::Result<Option<Source>> {
+    let source = remote(named);
+    match source.as_ref().and_then(Source::wrong) {
+        Some(wrong) => anyhow::bail!("{} {wrong}", named.display()),
+        None => Ok(source),
+    }
+}
+
 /// What is named on the command line where it is not a file.
-pub(super) fn remote(named: &Path) -> Option<Source> {
+fn remote(named: &Path) -> Option<Source> {
     Source::remote(named.to_str()?)
 }
 

@@ -44,9 +44,9 @@ pub struct Up {
     #[arg(long, conflicts_with = "no_build")]
     watch: bool,
     #[command(flatten)]
-    supplies: Supplies,
-    #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }
@@ -109,8 +109,8 @@ impl Up {
         let watch = self.watch.then(|| Watch {
             manifest,
             application: application.clone(),
-            supplied,
             access: self.sources.access(),
+            supplied,
         });
         let name = application.name.clone();
         let print = self.options.print_addresses;

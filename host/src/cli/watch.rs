@@ -37,10 +37,10 @@ pub(super) struct Watch {
     pub(super) manifest: PathBuf,
     /// What it said when the host started.
     pub(super) application: Application,
-    /// What the manifest is given.
-    pub(super) supplied: Supplied,
     /// How sources that are elsewhere may be asked.
     pub(super) access: Access,
+    /// What the manifest is given.
+    pub(super) supplied: Supplied,
 }
 
 /// The host is shutting down.
@@ -84,8 +84,8 @@ impl Watch {
         let watching = Watching {
             manifest: self.manifest,
             application: self.application,
-            supplied: self.supplied,
             access: self.access,
+            supplied: self.supplied,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -118,8 +118,8 @@ pub(super) enum StartError {
 struct Watching {
     manifest: PathBuf,
     application: Application,
-    supplied: Supplied,
     access: Access,
+    supplied: Supplied,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -241,7 +241,7 @@ impl Watching {
 
     /// Makes the manifest true as it now is.
     fn apply(&mut self, since: Instant) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(&self.manifest)?;
+        let text = manifest::text(&self.manifest)?;
         let loaded = manifest::resolve_with(&text, &self.manifest, &self.supplied)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");

@@ -72,6 +72,12 @@ pub const ACCEPTED: &[Accepted] = &[
         purpose: "structured log lines",
     },
     Accepted {
+        package: "wasmcloud:secrets",
+        versions: &["0.1.0-draft"],
+        need: Need::Nothing,
+        purpose: "the component's secrets, revealed one by one",
+    },
+    Accepted {
         package: "fermyon:spin/key-value",
         versions: &["2.0.0"],
         need: Need::KeyValue,
@@ -130,12 +136,6 @@ pub const ACCEPTED: &[Accepted] = &[
         versions: &["3.0.x"],
         need: Need::Nothing,
         purpose: "linked because SDKs import it; every connection fails",
-    },
-    Accepted {
-        package: "wasmcloud:secrets",
-        versions: &["0.1.0-draft"],
-        need: Need::Nothing,
-        purpose: "the component's secrets, revealed one by one",
     },
     Accepted {
         package: "wasi:cli",

@@ -17,6 +17,7 @@ mod debian_target;
 mod doctor;
 mod environment;
 mod freshness;
+mod new;
 mod progress;
 mod resolved;
 mod rust;
@@ -28,10 +29,11 @@ mod watch;
 pub use build::{BuildError, Built, build};
 pub use doctor::{Finding, State, doctor};
 pub use freshness::needs_build;
+pub use new::{NewError, Template, Written, new};
 pub use progress::{Console, Progress, Silent};
 pub use sources::{
     Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,
-    provide, provide_one, pull, push_application, push_file,
+    provide, provide_file, provide_one, pull, push_application, push_file,
 };
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};

@@ -1,6 +1,6 @@
 //! The programs that building and testing need: how each is found, and how to get it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ pub enum Tool {
     RedisServer,
     /// A PostgreSQL server, for the tests of components that connect to one.
     PostgresServer,
+    /// A registry, for the tests of what is pushed to one and pulled from it.
+    Registry,
+    /// Python that can make virtual environments, for the test of components in it.
+    Python,
 }
 
 /// A program as found.
@@ -47,6 +51,8 @@ impl Tool {
             Self::Node => "Node.js with npm",
             Self::RedisServer => "Redis server",
             Self::PostgresServer => "PostgreSQL server",
+            Self::Registry => "container registry",
+            Self::Python => "Python with venv",
         }
     }
 
@@ -59,6 +65,8 @@ impl Tool {
             Self::Node => "the tests of the page cannot drive the browser",
             Self::RedisServer => "the tests of several hosts have nothing to share",
             Self::PostgresServer => "the tests of PostgreSQL have nobody to connect to",
+            Self::Registry => "the tests of artifacts in registries have none",
+            Self::Python => "the test of a component in Python cannot build it",
         }
     }
 
@@ -71,6 +79,8 @@ impl Tool {
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
             Self::RedisServer => on_path("redis-server"),
             Self::PostgresServer => find_postgres(),
+            Self::Registry => on_path("docker-registry").or_else(|| on_path("registry")),
+            Self::Python => on_path("python3").filter(|path| has_venv(path)),
         };
         path.map(|path| Found { path })
     }
@@ -112,6 +122,13 @@ impl Tool {
             (Self::PostgresServer, System::Other) => &[],
             (Self::PostgresServer, System::Fedora) => &["postgresql-server"],
             (Self::PostgresServer, _) => &["postgresql"],
+            (Self::Registry, System::Debian | System::Alpine) => &["docker-registry"],
+            (Self::Registry, System::Fedora) => &["docker-distribution"],
+            (Self::Registry, _) => &[],
+            (Self::Python, System::Debian) => &["python3-venv"],
+            (Self::Python, System::Fedora | System::Alpine) => &["python3"],
+            (Self::Python, System::Arch | System::MacOs) => &["python"],
+            (Self::Python, System::Other) => &[],
         }
     }
 
@@ -148,6 +165,13 @@ fn wasi_sdk_command(system: System, root: bool) -> String {
         "{make}curl -fL https://github.com/WebAssembly/wasi-sdk/releases/download/wasi-sdk-25/{directory}.tar.gz \
          | tar -xz -C \"$HOME\" && export WASI_SDK_PATH=\"$HOME/{directory}\""
     )
+}
+
+/// Debian keeps what fills a virtual environment in a package of its own.
+fn has_venv(python: &Path) -> bool {
+    let mut command = Command::new(python);
+    let asked = command.args(["-c", "import ensurepip, venv"]).output();
+    asked.is_ok_and(|output| output.status.success())
 }
 
 /// `CHROMIUM` names one; else the names under which systems have it.
@@ -188,6 +212,8 @@ pub fn test_tools() -> &'static [Tool] {
         Tool::Node,
         Tool::RedisServer,
         Tool::PostgresServer,
+        Tool::Registry,
+        Tool::Python,
     ]
 }
 

@@ -16,6 +16,9 @@ mod layers;
 mod objects;
 mod raw;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use super::model::Application;

@@ -147,7 +147,6 @@ impl<'a> Fetcher<'a> {
                 why: "nobody was asked".to_owned(),
             });
         }
-        install_crypto();
         let step = format!("fetching {from}");
         let began = Instant::now();
         self.progress.begin(&step);
@@ -193,6 +192,7 @@ async fn download(url: &str, progress: &mut dyn Progress) -> Result<Vec<u8>, Sou
         // The error's own text names the URL again.
         why: crate::telemetry::in_words(&error.without_url()),
     };
+    install_crypto();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_LIMIT)
         .read_timeout(SILENCE_LIMIT)

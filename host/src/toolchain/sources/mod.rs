@@ -30,7 +30,7 @@ use fetch::{Fetched, Fetcher};
 use store::Store;
 
 use super::progress::Progress;
-use crate::manifest::model::{Application, Component, Origin, Source};
+use crate::manifest::model::{Application, Artifact, Component, Origin, Source};
 use crate::name::Digest;
 
 /// Bytes of one source. A component with a language's whole runtime in it has 20 MB.
@@ -73,15 +73,27 @@ pub fn provide_one(
     access: Access,
     progress: &mut dyn Progress,
 ) -> Result<Vec<String>, ProvideError> {
-    let Some(origin) = &component.artifact.origin else {
+    provide_file(&component.artifact, access, progress).map_err(|source| ProvideError {
+        component: component.name.clone(),
+        source,
+    })
+}
+
+/// The same for an artifact.
+///
+/// # Errors
+///
+/// It cannot be had.
+pub fn provide_file(
+    artifact: &Artifact,
+    access: Access,
+    progress: &mut dyn Progress,
+) -> Result<Vec<String>, SourceError> {
+    let Some(origin) = &artifact.origin else {
         return Ok(Vec::new());
     };
     let mut fetcher = Fetcher::new(access, progress);
-    let made = make(origin, &component.artifact.path, &mut fetcher);
-    made.map_err(|source| ProvideError {
-        component: component.name.clone(),
-        source,
-    })?;
+    make(origin, &artifact.path, &mut fetcher)?;
     Ok(fetcher.warnings)
 }
 

@@ -12,7 +12,6 @@ use super::application::{APPLICATION_CONFIG, TITLE};
 use super::error::SourceError;
 use super::fetch::blocking;
 use super::registry::{Registry, WASM_CONFIG, WASM_LAYER};
-use crate::capability::tls::install_crypto;
 use crate::name::ComponentName;
 use crate::runtime::{self, ShapeError};
 
@@ -90,7 +89,6 @@ fn push(
     layers: Vec<ImageLayer>,
     config: Config,
 ) -> Result<Pushed, SourceError> {
-    install_crypto();
     let mut manifest = OciImageManifest::build(&layers, &config, None);
     manifest.media_type = Some(OCI_IMAGE_MEDIA_TYPE.to_owned());
     if config.media_type == APPLICATION_CONFIG {

@@ -19,6 +19,7 @@ use super::credentials::credentials;
 use super::error::SourceError;
 use super::fetch::{CONNECT_LIMIT, SILENCE_LIMIT};
 use super::store::Store;
+use crate::capability::tls::install_crypto;
 use crate::manifest::model::Source;
 use crate::manifest::origin::parse_reference;
 use crate::name::Digest;
@@ -68,6 +69,7 @@ impl Registry {
             user_agent: concat!("wharf/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
+        install_crypto();
         Ok(Self {
             auth: credentials(reference.resolve_registry())?,
             client: Client::try_from(config).map_err(|error| SourceError::Away {
