@@ -36,6 +36,15 @@ impl Manifest {
         ))
     }
 
+    /// Writes `text`, a manifest of Spin, whose version is added; guests are named as in [`Self::new`].
+    pub fn spin(text: &str) -> Self {
+        let dir = scratch();
+        let path = dir.path().join("spin.toml");
+        let text = format!("spin_manifest_version = 2\n{}", with_guests(text));
+        std::fs::write(&path, text).expect("the scratch directory can be written");
+        Self { dir, path }
+    }
+
     /// Writes exactly `text`.
     pub fn raw(text: &str) -> Self {
         Self::named("application.toml", text)
