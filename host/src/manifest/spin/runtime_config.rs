@@ -257,7 +257,8 @@ mod tests {
         let env = directory.path().join("env").display().to_string();
         std::fs::write(&file, text.replace("ENV", &env)).unwrap();
         let supplied = supplied(BTreeMap::new(), Some(&file)).map_err(|error| error.to_string())?;
-        let warnings = supplied.1.iter().map(|w| w.key.clone()).collect();
+        let mut warnings: Vec<String> = supplied.1.iter().map(|w| w.key.clone()).collect();
+        warnings.sort();
         Ok((supplied.0, warnings))
     }
 
@@ -287,7 +288,7 @@ mod tests {
         .unwrap();
         assert_eq!(supplied.databases["default"], Path::new("/data/default.db"));
         assert_eq!(supplied.databases.len(), 1);
-        assert_eq!(warnings, ["state_dir", "key_value_store.default.path"]);
+        assert_eq!(warnings, ["key_value_store.default.path", "state_dir"]);
     }
 
     #[test]

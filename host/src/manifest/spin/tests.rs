@@ -359,6 +359,10 @@ fn redis_triggers_may_take_durable_streams_instead() {
 fn what_is_done_otherwise_is_said() {
     for (more, warning) in [
         (
+            "[component.x]\nsource = \"x.wasm\"\n",
+            "component.x: no trigger leads to this component",
+        ),
+        (
             "application.targets = [\"spin-up:3\"]",
             "application.targets: is not checked",
         ),
