@@ -19,8 +19,8 @@ use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
 use crate::routing::{Outcome, Router};
 use crate::runtime::{
-    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Trace, Work, WorkKind, WorkName, tell,
-    wasi_body,
+    CALL_DEPTH_MAX, Callee, GuestBody, HTTP_EXPORTS, Incoming, InvokeError, MESSAGE_EXPORTS, Peers,
+    Trace, Work, WorkKind, WorkName, tell, wasi_body,
 };
 use crate::telemetry::{ComponentMetrics, Metrics, in_words};
 
@@ -144,7 +144,7 @@ impl Dispatch {
             Some(export) => export.handle(request, work, lease).await,
             None => Err(InvokeError::NotExported {
                 component: component.clone(),
-                export: "wasi:http/incoming-handler or wasi:http/handler".to_owned(),
+                export: HTTP_EXPORTS.to_owned(),
             }),
         };
         let status = match &answered {
@@ -161,6 +161,51 @@ impl Dispatch {
         answered
     }
 
+    /// A new piece of work for a message of a channel.
+    pub fn channel_message(&self) -> Work {
+        self.work(WorkKind::Delivery, None, Some(Trace::begin()))
+    }
+
+    /// Has `component` handle a message of a channel, which is brought once. Cancelling cancels its work.
+    ///
+    /// # Errors
+    ///
+    /// See [`InvokeError`]. The failure is logged here.
+    pub async fn channel(
+        &self,
+        component: &ComponentName,
+        message: Incoming,
+        work: Work,
+    ) -> Result<(), InvokeError> {
+        let channel = message.subject.clone();
+        let handled = match self.lease(component, &work) {
+            Ok(lease) => {
+                let deadline = lease
+                    .revision()
+                    .loaded()
+                    .instances
+                    .context()
+                    .limits
+                    .deadline;
+                self.handle(lease, message, deadline, work.clone()).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &handled {
+            tracing::warn!(
+                %component,
+                channel,
+                request_id = work.id,
+                trace_id = work.trace_id(),
+                span_id = work.name().span_id(),
+                error = %error,
+                source = source_text(error),
+                "message of a channel lost: its handler failed"
+            );
+        }
+        handled
+    }
+
     /// Has the subscription's component handle a delivery. Cancelling cancels its work.
     pub async fn deliver(
         &self,
@@ -173,7 +218,8 @@ impl Dispatch {
         let revision = revision.map(|lease| tracing::field::display(lease.revision().id()));
         let handled = match lease {
             Ok(lease) => {
-                self.handle(lease, subscription, delivery, work.clone())
+                let message = delivery.clone().into();
+                self.handle(lease, message, subscription.deadline, work.clone())
                     .await
             }
             Err(error) => Err(error),
@@ -202,20 +248,19 @@ impl Dispatch {
     async fn handle(
         &self,
         lease: Lease,
-        subscription: &Subscription,
-        delivery: &Delivery,
+        message: Incoming,
+        deadline: Duration,
         work: Work,
     ) -> Result<(), InvokeError> {
         let began = Instant::now();
         let revision = lease.revision().clone();
+        let context = revision.loaded().instances.context();
         if revision.loaded().messages.is_none() {
             return Err(InvokeError::NotExported {
-                component: subscription.component.clone(),
-                export: "wasmcloud:messaging/handler@0.2.0".to_owned(),
+                component: context.component.clone(),
+                export: MESSAGE_EXPORTS.to_owned(),
             });
         }
-        let delivery = Arc::new(delivery.clone());
-        let deadline = subscription.deadline;
         let handling = async move {
             let handler = lease
                 .revision()
@@ -223,12 +268,11 @@ impl Dispatch {
                 .messages
                 .as_ref()
                 .expect("checked above");
-            handler.handle(&delivery, work, deadline).await
+            handler.handle(message, work, deadline).await
         };
         let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
-        let handled = task.join(&subscription.component).await;
-        let stats = &revision.loaded().instances.context().stats;
-        stats.ended(handled.is_err(), began.elapsed());
+        let handled = task.join(&context.component).await;
+        context.stats.ended(handled.is_err(), began.elapsed());
         handled
     }
 

@@ -10,6 +10,7 @@
 //! hand over resolved identifiers.
 
 pub mod blobs;
+pub mod channels;
 pub mod embedded;
 pub mod keyvalue;
 pub mod mounts;

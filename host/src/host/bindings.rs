@@ -12,9 +12,10 @@ use super::observation;
 use crate::admin::streams::Subscribed;
 use crate::capability::streams::{PatternStreams, StreamError, Streams as _};
 use crate::dispatch::Dispatch;
-use crate::manifest::model::{Application, Subscription};
+use crate::manifest::model::{Application, Channel, Subscription};
 use crate::routing::Router;
 use crate::telemetry::{Metrics, in_words};
+use crate::trigger::channel::Subscriber;
 use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
 
 /// How often streams that hosts share are asked for subjects that patterns match: a host that published
@@ -32,6 +33,7 @@ pub(super) struct Bindings {
     /// Instances that may live on this host.
     instances_max: usize,
     bound: Mutex<Vec<Bound>>,
+    channels: Mutex<Vec<BoundChannel>>,
     /// What was bound last, and whose turn it is to bind.
     application: Mutex<Option<Application>>,
     binding: Semaphore,
@@ -52,6 +54,16 @@ struct Bound {
     ended: CancellationToken,
 }
 
+/// One channel that is listened to.
+#[derive(Clone)]
+struct BoundChannel {
+    channel: Channel,
+    concurrency: usize,
+    subscriber: Arc<Subscriber>,
+    /// It listens no more once this is cancelled.
+    ended: CancellationToken,
+}
+
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
@@ -66,6 +78,7 @@ impl Bindings {
             metrics,
             instances_max,
             bound: Mutex::default(),
+            channels: Mutex::default(),
             application: Mutex::default(),
             binding: Semaphore::new(1),
             turns: Mutex::default(),
@@ -115,11 +128,11 @@ impl Bindings {
 
     /// Subscribes to subjects that patterns match as they appear, until it is stopped.
     async fn follow_subjects(&self, stop: Stop) {
-        let mut ticks = tokio::time::interval(SUBJECTS_ASKED);
+        let mut ask_again = self.streams.shared();
         loop {
             let asks = async {
-                match self.streams.shared() {
-                    true => drop(ticks.tick().await),
+                match ask_again {
+                    true => tokio::time::sleep(SUBJECTS_ASKED).await,
                     false => std::future::pending().await,
                 }
             };
@@ -129,7 +142,9 @@ impl Bindings {
                 () = self.streams.appeared() => {}
                 () = asks => {}
             }
-            if let Err(error) = self.subscribe_to_new().await {
+            let subscribed = self.subscribe_to_new().await;
+            ask_again = subscribed.is_err() || self.streams.shared();
+            if let Err(error) = subscribed {
                 tracing::warn!(
                     error = in_words(&error),
                     "new subjects cannot be subscribed to yet"
@@ -180,6 +195,7 @@ impl Bindings {
             gone.ended.cancel();
         }
         *self.lock() = bound;
+        self.bind_channels(application);
         *self.subscribed.lock().expect(UNPOISONED) = Subscribed {
             subscriptions: application.subscriptions.clone(),
             limits: application.streams.clone(),
@@ -198,6 +214,44 @@ impl Bindings {
         for bound in self.lock().iter() {
             self.work(bound);
         }
+        for channel in self.channels.lock().expect(UNPOISONED).iter() {
+            self.listen(channel);
+        }
+    }
+
+    /// Has the application's channels listened to in place of the earlier ones.
+    fn bind_channels(&self, application: &Application) {
+        let mut channels = self.channels.lock().expect(UNPOISONED);
+        let bound = application.channels.iter().map(|channel| {
+            let settings = application.components.get(&channel.component);
+            let concurrency = settings.map_or(1, |component| component.limits.instances_max);
+            let mut earlier = channels.iter();
+            let same =
+                earlier.find(|bound| bound.channel == *channel && bound.concurrency == concurrency);
+            same.cloned().unwrap_or_else(|| BoundChannel {
+                channel: channel.clone(),
+                concurrency,
+                subscriber: Subscriber::new(
+                    channel.clone(),
+                    concurrency,
+                    self.dispatch.clone(),
+                    self.metrics.channel(&channel.channel, &channel.component),
+                ),
+                ended: CancellationToken::new(),
+            })
+        });
+        let bound: Vec<_> = bound.collect();
+        let holds = |all: &[BoundChannel], one: &BoundChannel| {
+            all.iter()
+                .any(|other| Arc::ptr_eq(&other.subscriber, &one.subscriber))
+        };
+        for new in bound.iter().filter(|new| !holds(&channels, new)) {
+            self.listen(new);
+        }
+        for gone in channels.iter().filter(|gone| !holds(&bound, gone)) {
+            gone.ended.cancel();
+        }
+        *channels = bound;
     }
 
     /// Waits until no subscription holds anything. They were told to stop.
@@ -253,20 +307,33 @@ impl Bindings {
         }
     }
 
-    /// Nothing before the host serves.
     fn work(&self, bound: &Bound) {
+        let consumer = bound.consumer.clone();
+        self.until_ended(bound.ended.clone(), |stop| consumer.run(stop));
+    }
+
+    fn listen(&self, bound: &BoundChannel) {
+        let subscriber = bound.subscriber.clone();
+        self.until_ended(bound.ended.clone(), |stop| subscriber.run(stop));
+    }
+
+    /// Runs what takes nothing more once the host is told to stop, or `ended` is cancelled. Nothing
+    /// before the host serves.
+    fn until_ended<R>(&self, ended: CancellationToken, run: impl FnOnce(Stop) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
         let stop = self.stop.lock().expect(UNPOISONED);
         let Some(stop) = stop.clone() else {
             return;
         };
-        let (consumer, ended) = (bound.consumer.clone(), bound.ended.clone());
+        let own = Stop {
+            claiming: stop.claiming.child_token(),
+            working: stop.working,
+        };
+        let claiming = own.claiming.clone();
+        let run = run(own);
         self.tasks.spawn(async move {
-            let own = Stop {
-                claiming: stop.claiming.child_token(),
-                working: stop.working.clone(),
-            };
-            let claiming = own.claiming.clone();
-            let run = consumer.run(own);
             tokio::pin!(run);
             tokio::select! {
                 biased;

@@ -221,3 +221,52 @@ pub mod spin_postgres_3 {
         require_store_data_send: true,
     });
 }
+
+/// `fermyon:spin/inbound-redis`: the handler of guests of Spin 2 and 3.
+pub mod spin_redis_handler_2 {
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/fermyon-spin-1",
+        inline: "
+            package wharf:host;
+            world redis-handler-two {
+                export fermyon:spin/inbound-redis;
+            }
+        ",
+        world: "wharf:host/redis-handler-two",
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}
+
+/// `spin:redis/inbound-redis@3.0.0`: the handler of guests of Spin 4.
+pub mod spin_redis_handler_3 {
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/spin-redis",
+        inline: "
+            package wharf:host;
+            world redis-handler-three {
+                export spin:redis/inbound-redis@3.0.0;
+            }
+        ",
+        world: "wharf:host/redis-handler-three",
+        exports: { default: async },
+        with: { "spin:redis/redis": crate::runtime::bindings::spin_3::spin::redis::redis },
+        require_store_data_send: true,
+    });
+}
+
+/// `fermyon:spin/inbound-http`: requests and responses that are whole.
+pub mod spin_http_handler {
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/fermyon-spin-1",
+        inline: "
+            package wharf:host;
+            world http-handler {
+                export fermyon:spin/inbound-http;
+            }
+        ",
+        world: "wharf:host/http-handler",
+        exports: { default: async },
+        require_store_data_send: true,
+    });
+}

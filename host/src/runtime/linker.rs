@@ -282,6 +282,11 @@ pub fn refusal(import: &str, name: &ComponentName, grants: &Grants) -> Refusal {
         Verdict::NotGranted { line } => Refusal::Host(format!(
             "nothing grants it: add `{line}` to [component.{name}.grants]"
         )),
+        Verdict::OtherVersions { .. } if import.contains("@0.2.0-rc-2023-") => Refusal::Host(
+            "it is of a release candidate of WASI 0.2 of 2023, whose functions have other names \
+                 and types: build the component with a newer SDK"
+                .to_owned(),
+        ),
         Verdict::OtherVersions { versions } => Refusal::Host(format!(
             "this host provides the versions {}",
             versions.join(", ")

@@ -119,10 +119,13 @@ fn resolve(
         let (name, at) = match components.named.get(id) {
             Some((name, at)) => (name.clone(), *at),
             // A dependency alone, which may have to be built.
-            None if component.build.is_some() => match names::plain(id).parse() {
-                Ok(name) => (name, &components.places[id]),
-                Err(_) => continue,
-            },
+            None if component.build.is_some() => {
+                let at = &components.places[id];
+                match component_name(id, at, report) {
+                    Some(name) => (name, at),
+                    None => continue,
+                }
+            }
             None => continue,
         };
         let resolved = component::component(&name, component, at, &all, report);
@@ -156,6 +159,17 @@ fn name(raw: &Manifest, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(label)
+}
+
+/// A component's name as a label.
+fn component_name(id: &str, at: &At, report: &mut Report) -> Option<ComponentName> {
+    let name = names::plain(id).parse().ok();
+    if name.is_none() {
+        let what = format!("{id:?} is not a component's name");
+        let fix = "use 1 to 63 letters and digits, in words joined by hyphens";
+        report.problem(at, what, fix);
+    }
+    name
 }
 
 /// Settings of the whole application that are not what Spin 2 has.
@@ -228,10 +242,7 @@ impl<'a> Written<'a> {
         if self.named.contains_key(id) {
             return;
         }
-        let Ok(name) = names::plain(id).parse::<ComponentName>() else {
-            let what = format!("{id:?} is not a component's name");
-            let fix = "use 1 to 63 letters and digits, in words joined by hyphens";
-            report.problem(named.at, what, fix);
+        let Some(name) = component_name(id, named.at, report) else {
             return;
         };
         if self.named.values().any(|(other, _)| *other == name) {

@@ -8,9 +8,6 @@ mod decimal;
 mod tls;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
