@@ -7,7 +7,7 @@ use crate::harness::root;
 
 /// The floor of each module of the host. What is not listed is an error, so that a new module is
 /// given its place.
-const FLOORS: [(&str, u8); 24] = [
+const FLOORS: [(&str, u8); 25] = [
     ("main", 8),
     ("cli", 7),
     ("host", 6),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, u8); 24] = [
     ("trigger::stream", 5),
     ("admin", 5),
     ("toolchain", 5),
+    ("export", 5),
     ("dispatch", 4),
     ("rollout", 4),
     ("revision", 3),

@@ -24,7 +24,7 @@
 //! | floor | module | job |
 //! | --- | --- | --- |
 //! | 6 | [`host`] | composition: build, serve, ordered shutdown |
-//! | 5 | [`trigger`], [`admin`], [`toolchain`] | the world's events, operators' commands, building components |
+//! | 5 | [`trigger`], [`admin`], [`toolchain`], [`export`] | the world's events, operators' commands, building and fetching components, other platforms' manifests |
 //! | 4 | [`dispatch`], [`rollout`] | lease, invoke under a deadline, count: all traffic; verify, prewarm, switch, drain |
 //! | 3 | [`revision`] | what is current, who still works on what was |
 //! | 2 | [`runtime`] | engines, compile cache, linker, instances, limits, WIT interface to capability trait |
@@ -52,6 +52,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod document;
+pub mod export;
 pub mod host;
 pub mod manifest;
 pub mod name;

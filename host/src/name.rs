@@ -145,11 +145,25 @@ name!(
     "use 1 to 63 lower-case letters, digits and inner hyphens"
 );
 name!(
+    /// A SQLite database as the manifest names it. `default` is each component's own.
+    DatabaseName,
+    "database name",
+    is_label,
+    "use 1 to 63 lower-case letters, digits and inner hyphens"
+);
+name!(
     /// A blob container as the manifest names it.
     ContainerName,
     "container name",
     is_label,
     "use 1 to 63 lower-case letters, digits and inner hyphens"
+);
+name!(
+    /// Subjects by pattern: `*` stands for one token, `>` at the end for one or more.
+    SubjectPattern,
+    "subject pattern",
+    is_subject_pattern,
+    "use a subject in which '*' may stand for a token and '>' for all from the last one on"
 );
 name!(
     /// A secret as the host configuration's provider knows it.
@@ -165,6 +179,38 @@ name!(
     is_subject,
     "use letters, digits, '-' and '_' in tokens separated by single dots, 255 bytes at most"
 );
+
+fn is_subject_pattern(value: &str) -> bool {
+    let (tokens, rest) = match value.strip_suffix('>') {
+        Some("") => return true,
+        Some(tokens) => (tokens.strip_suffix('.').unwrap_or("?"), ".x"),
+        None => (value, ""),
+    };
+    let of = |token| if token == "*" { "x" } else { token };
+    let tokens: Vec<&str> = tokens.split('.').map(of).collect();
+    is_subject(&(tokens.join(".") + rest))
+}
+
+impl SubjectPattern {
+    /// Whether `subject` is one of those that are meant.
+    pub fn matches(&self, subject: &Subject) -> bool {
+        let mut tokens = subject.as_str().split('.');
+        for wanted in self.as_str().split('.') {
+            match (wanted, tokens.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (wanted, Some(token)) if wanted == token => {}
+                (_, Some(_) | None) => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+
+    /// The one subject that it means, where it has no wildcard.
+    pub fn subject(&self) -> Option<Subject> {
+        self.as_str().parse().ok()
+    }
+}
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $kind:literal) => {
@@ -297,6 +343,29 @@ mod tests {
         for bad in ["", ".", "a..b", "a.", "a b", "a.*"] {
             assert!(bad.parse::<Subject>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn patterns_match_by_whole_tokens() {
+        let pattern = |text: &str| text.parse::<SubjectPattern>().unwrap();
+        let matches = |text: &str, subject: &str| pattern(text).matches(&subject.parse().unwrap());
+        assert!(matches("a.b", "a.b"));
+        assert!(matches("a.*", "a.b"));
+        assert!(matches("*.b", "a.b"));
+        assert!(matches("a.>", "a.b"));
+        assert!(matches("a.>", "a.b.c"));
+        assert!(matches(">", "a"));
+        assert!(matches("*.*.c", "a.b.c"));
+        assert!(!matches("a.*", "a.b.c"));
+        assert!(!matches("a.*", "a"));
+        assert!(!matches("a.>", "a"));
+        assert!(!matches("a.b", "a.b.c"));
+        assert!(!matches("a.*", "ab.c"));
+        for bad in ["", "a.>.b", ">.a", "a*", "a.*b", "a>", "a..*", "*.", ".>"] {
+            assert!(bad.parse::<SubjectPattern>().is_err(), "{bad:?}");
+        }
+        assert_eq!(pattern("a.b").subject(), "a.b".parse().ok());
+        assert_eq!(pattern("a.*").subject(), None);
     }
 
     #[test]

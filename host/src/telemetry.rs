@@ -99,6 +99,19 @@ struct SubjectLabel {
     subject: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    channel: String,
+    component: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelMessageLabel {
+    channel: String,
+    component: String,
+    outcome: &'static str,
+}
+
 /// A figure that is asked for.
 pub type Count = Gauge<u64, AtomicU64>;
 
@@ -120,6 +133,8 @@ pub struct Metrics {
     oldest_age: Family<SubscriptionLabel, Gauge<f64, AtomicU64>>,
     lengths: Family<SubjectLabel, Count>,
     stale: Count,
+    channel_messages: Family<ChannelMessageLabel, Counter>,
+    channels_listening: Family<ChannelLabel, Gauge>,
 }
 
 /// One component's metrics.
@@ -132,6 +147,20 @@ pub struct ComponentMetrics {
     pub instances: Gauge,
     /// Traps, whatever they worked for.
     pub traps: Counter,
+}
+
+/// One channel's metrics.
+pub struct ChannelMetrics {
+    /// Messages that came.
+    pub received: Counter,
+    /// Messages that were handled well.
+    pub handled: Counter,
+    /// Messages that were lost, since their handler failed.
+    pub failed: Counter,
+    /// Messages that were lost, since too many waited.
+    pub dropped: Counter,
+    /// 1 while the channel is listened to.
+    pub listening: Gauge,
 }
 
 /// One subscription's metrics.
@@ -173,6 +202,8 @@ impl Default for Metrics {
             oldest_age: Family::default(),
             lengths: Family::default(),
             stale: Count::default(),
+            channel_messages: Family::default(),
+            channels_listening: Family::default(),
         };
         metrics.register();
         metrics
@@ -243,6 +274,16 @@ impl Metrics {
             "Subscriptions whose figures are of before, because the streams did not answer",
             self.stale.clone(),
         );
+        registry.register(
+            "channel_messages",
+            "Messages of channels",
+            self.channel_messages.clone(),
+        );
+        registry.register(
+            "channel_listening",
+            "Whether a channel is listened to",
+            self.channels_listening.clone(),
+        );
     }
 
     /// The handles of one component.
@@ -286,6 +327,29 @@ impl Metrics {
             waiting: self.waiting.get_or_create(&label).clone(),
             dead_now: self.dead_now.get_or_create(&label).clone(),
             oldest_age: self.oldest_age.get_or_create(&label).clone(),
+        }
+    }
+
+    /// The handles of one channel.
+    pub fn channel(&self, channel: &str, component: &ComponentName) -> ChannelMetrics {
+        let (channel, component) = (channel.to_owned(), component.to_string());
+        let messages = |outcome| {
+            let label = ChannelMessageLabel {
+                channel: channel.clone(),
+                component: component.clone(),
+                outcome,
+            };
+            self.channel_messages.get_or_create(&label).clone()
+        };
+        let [received, handled, failed, dropped] =
+            ["received", "handled", "failed", "dropped"].map(messages);
+        let label = ChannelLabel { channel, component };
+        ChannelMetrics {
+            received,
+            handled,
+            failed,
+            dropped,
+            listening: self.channels_listening.get_or_create(&label).clone(),
         }
     }
 

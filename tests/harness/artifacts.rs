@@ -93,7 +93,7 @@ pub fn application() -> PathBuf {
 }
 
 /// Installs, where they are missing, the programs that only the tests need: ffmpeg, Chromium, node,
-/// redis-server.
+/// redis-server, PostgreSQL, docker-registry.
 pub fn tools() {
     static INSTALLED: Once = Once::new();
     INSTALLED.run(|| run(command().args(["setup", "--tests"])));
@@ -106,6 +106,22 @@ pub fn install_redis_server() {
         .output()
         .is_err()
     {
+        tools();
+    }
+}
+
+/// The registry's binary, under the names that systems give it.
+pub fn registry() -> Option<&'static str> {
+    let mut names = ["docker-registry", "registry"].into_iter();
+    names.find(|name| {
+        let asked = Command::new(name).arg("--version").output();
+        asked.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Installs a registry where there is none, with the other programs.
+pub fn install_registry() {
+    if registry().is_none() {
         tools();
     }
 }

@@ -10,10 +10,13 @@
 //! hand over resolved identifiers.
 
 pub mod blobs;
+pub mod channels;
 pub mod embedded;
 pub mod keyvalue;
 pub mod mounts;
+pub mod outbound;
 pub mod redis;
 pub mod secrets;
+pub mod sqlite;
 pub mod streams;
-mod tls;
+pub(crate) mod tls;

@@ -2,7 +2,7 @@
 
 /// Gives rustls its cryptography, once for the process: the HTTP client of object stores and the
 /// Redis client bring none.
-pub(super) fn install_crypto() {
+pub(crate) fn install_crypto() {
     // The error says that somebody was first, with the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

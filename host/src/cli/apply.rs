@@ -10,8 +10,11 @@ use clap::Args;
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow_all, verdict,
 };
-use crate::document::text_of;
-use crate::manifest::{self, model::Application, model::Component};
+use super::sources::{self, Sources};
+use super::supplies::Supplies;
+use super::up;
+use crate::manifest::model::{Application, Component};
+use crate::manifest::supplied::Supplied;
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{ApplyPlan, ApplyRequest, Change, Rollout};
 use crate::runtime;
@@ -19,7 +22,7 @@ use crate::toolchain;
 
 /// Makes a manifest true in a running host, component by component, without losing a request.
 ///
-/// What is missing is built first, as `wharf up` does. Components that stay as they are are not
+/// What is missing is built or fetched first, as `wharf up` does. Components that stay as they are are not
 /// touched. ^C ends watching, not the rollouts.
 #[derive(Args)]
 pub struct Apply {
@@ -35,6 +38,10 @@ pub struct Apply {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
+    #[command(flatten)]
     options: Options,
 }
 
@@ -47,8 +54,8 @@ impl Apply {
     /// new revision does not serve in the end.
     pub fn run(self) -> anyhow::Result<()> {
         // What is sent is what was checked, whatever happens to the file meanwhile.
-        let text = text_of(&self.manifest)?;
-        let loaded = manifest::resolve(&text, &self.manifest)?;
+        let given = self.supplies.load(&self.manifest)?;
+        let (text, loaded) = (given.text, given.loaded);
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
@@ -58,22 +65,25 @@ impl Apply {
         if !self.no_build && application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut toolchain::Console::stderr())?;
         }
+        self.sources.provide(&application, sources::to_stderr)?;
+        let application = up::bound(application)?;
         let problems = runtime::check_imports(&application);
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
         }
-        operator::run(self.apply(client, text, &application))
+        operator::run(self.apply(client, (text, given.supplied), &application))
     }
 
     async fn apply(
         self,
         client: Client,
-        text: String,
+        (text, supplied): (String, Supplied),
         application: &Application,
     ) -> anyhow::Result<()> {
         let path = std::path::absolute(&self.manifest).unwrap_or_else(|_| self.manifest.clone());
         let request = ApplyRequest {
             manifest: text,
+            supplied,
             path: path.display().to_string(),
             artifacts: upload_all(&client, application).await?,
             by: asker(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::MANIFEST;
-use crate::manifest;
+use super::supplies::Supplies;
 use crate::name::ComponentName;
 use crate::toolchain::{self, Console};
 
@@ -27,7 +27,7 @@ impl Build {
     ///
     /// The manifest is wrong, something that the build needs cannot be had, or a command failed.
     pub fn run(self) -> anyhow::Result<()> {
-        let application = manifest::load(&self.manifest)?.application;
+        let application = Supplies::load_unused(&self.manifest)?.application;
         let built = toolchain::build(
             &application,
             self.component.as_ref(),

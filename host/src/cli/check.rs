@@ -4,10 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MANIFEST;
+use super::sources::to_stderr;
+use super::supplies::Supplies;
+use super::{MANIFEST, up};
 use crate::config::{self, Overrides};
-use crate::manifest;
 use crate::runtime;
+use crate::telemetry::in_words;
+use crate::toolchain::{self, Access, Silent};
+
+/// Checking asks nobody.
+const OFFLINE: Access = Access {
+    insecure: false,
+    offline: true,
+};
 
 /// Validates a manifest, and the artifacts that are there, without running anything.
 #[derive(Args)]
@@ -18,6 +27,8 @@ pub struct Check {
     /// A host configuration to validate as well.
     #[arg(long, value_name = "FILE")]
     host_config: Option<PathBuf>,
+    #[command(flatten)]
+    supplies: Supplies,
 }
 
 impl Check {
@@ -27,7 +38,7 @@ impl Check {
     ///
     /// Everything that is wrong, at once.
     pub fn run(self) -> anyhow::Result<()> {
-        let loaded = manifest::load(&self.manifest)?;
+        let loaded = self.supplies.load(&self.manifest)?.loaded;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
         }
@@ -35,7 +46,17 @@ impl Check {
             config::load(Some(file), Overrides::default())?;
         }
         let application = loaded.application;
-        let problems = runtime::check_imports(&application);
+        let mut problems = Vec::new();
+        for component in application.components.values() {
+            match toolchain::provide_one(component, OFFLINE, &mut Silent) {
+                Ok(warnings) => warnings.iter().for_each(|warning| to_stderr(warning)),
+                // It is told below, with what is not built.
+                Err(error) if error.is_absent() => {}
+                Err(error) => problems.push(in_words(&error)),
+            }
+        }
+        let application = up::bound(application)?;
+        problems.extend(runtime::check_imports(&application));
         if !problems.is_empty() {
             anyhow::bail!("{}", problems.join("\n"));
         }
@@ -47,7 +68,7 @@ impl Check {
             .collect();
         if !missing.is_empty() {
             eprintln!(
-                "note: not built yet, so not checked: {}",
+                "note: not built or fetched yet, so not checked: {}",
                 missing.join(", ")
             );
         }
@@ -56,7 +77,7 @@ impl Check {
             self.manifest.display(),
             application.components.len(),
             application.routes.len(),
-            application.subscriptions.len()
+            application.subscriptions.len() + application.wildcards.len()
         );
         Ok(())
     }

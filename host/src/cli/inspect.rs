@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
+use super::sources::Sources;
 use crate::name::Digest;
 use crate::runtime::{self, Verdict};
 
@@ -15,11 +16,13 @@ const OUTBOUND: [&str; 2] = ["wasi:http/outgoing-handler@", "wasi:http/client@"]
 /// Prints what a component exports and imports, and which grants it would need.
 #[derive(Args)]
 pub struct Inspect {
-    /// The component.
+    /// The component: a file, an http or https URL, or oci://HOST/NAME:TAG.
     component: PathBuf,
     /// Print its whole WIT as well.
     #[arg(long)]
     wit: bool,
+    #[command(flatten)]
+    sources: Sources,
 }
 
 impl Inspect {
@@ -30,8 +33,7 @@ impl Inspect {
     /// The file cannot be read or is not a component.
     pub fn run(self) -> anyhow::Result<()> {
         let path = self.component.display();
-        let bytes =
-            std::fs::read(&self.component).with_context(|| format!("{path} cannot be read"))?;
+        let bytes = self.sources.artifact(&self.component, None)?;
         let shape = runtime::shape(&bytes).with_context(|| format!("{path} is not a component"))?;
         println!("digest   sha256:{}", Digest::of(&bytes));
         println!("size     {} bytes", bytes.len());

@@ -4,16 +4,22 @@ mod apply;
 mod build;
 mod check;
 mod doctor;
+mod export;
 mod inspect;
+mod new;
 mod operator;
 mod ps;
+mod pull;
+mod push;
 mod revisions;
 mod rollback;
 mod rollouts;
 mod schema;
 mod secret;
 mod serve;
+mod sources;
 mod streams;
+mod supplies;
 mod swap;
 mod up;
 mod watch;
@@ -36,6 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
     Up(up::Up),
     /// Runs an application and swaps in what is saved: `wharf up --watch`.
     Dev(up::Up),
@@ -48,7 +55,10 @@ enum Command {
     Apply(apply::Apply),
     Streams(streams::Streams),
     Build(build::Build),
+    Push(push::Push),
+    Pull(pull::Pull),
     Check(check::Check),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     Setup(doctor::Setup),
@@ -59,6 +69,7 @@ enum Command {
 /// Runs the command that the process's arguments name. Errors are printed with all their causes.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::New(new) => new.run(),
         Command::Up(up) => up.run(),
         Command::Dev(up) => up.watching().run(),
         Command::Serve(serve) => serve.run(),
@@ -70,7 +81,10 @@ pub fn run() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Streams(streams) => streams.run(),
         Command::Build(build) => build.run(),
+        Command::Push(push) => push.run(),
+        Command::Pull(pull) => pull.run(),
         Command::Check(check) => check.run(),
+        Command::Export(export) => export.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Setup(setup) => setup.run(),

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::operator::{
     self, Client, Options, Output, Progress, Until, asker, bytes, follow, number, setting, verdict,
 };
+use super::sources::Sources;
 use crate::name::{ComponentName, Digest};
 use crate::rollout::model::{CanaryRequest, Plan, Rollout, Share, SwapRequest};
 
@@ -22,7 +22,8 @@ use crate::rollout::model::{CanaryRequest, Plan, Rollout, Share, SwapRequest};
 pub struct Swap {
     /// The component.
     component: ComponentName,
-    /// The new artifact. Without it the artifact stays, and only --config changes.
+    /// The new artifact: a file, an http or https URL, or oci://HOST/NAME:TAG. Without it the artifact
+    /// stays, and only --config changes.
     artifact: Option<PathBuf>,
     /// The digest that the artifact must have.
     #[arg(long, value_name = "HEX", requires = "artifact")]
@@ -46,6 +47,8 @@ pub struct Swap {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
     options: Options,
 }
 
@@ -56,16 +59,23 @@ impl Swap {
     ///
     /// The host cannot be asked, or the new revision does not serve in the end; the message says why.
     pub fn run(self) -> anyhow::Result<()> {
-        operator::run(self.swap())
-    }
-
-    async fn swap(self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.artifact.is_some() || !self.config.is_empty(),
             "there is nothing to swap: name an artifact, or a variable with --config KEY=VALUE"
         );
         let client = Client::of(&self.options)?;
-        let artifact = self.upload(&client).await?;
+        let artifact = match &self.artifact {
+            Some(named) => Some(self.sources.artifact(named, self.sha256)?),
+            None => None,
+        };
+        operator::run(self.swap(client, artifact))
+    }
+
+    async fn swap(self, client: Client, artifact: Option<Vec<u8>>) -> anyhow::Result<()> {
+        let artifact = match artifact {
+            Some(artifact) => Some(upload(&client, artifact).await?),
+            None => None,
+        };
         let request = SwapRequest {
             artifact,
             config: self.config.iter().cloned().collect(),
@@ -93,29 +103,17 @@ impl Swap {
             samples_min: self.samples_min,
         })
     }
+}
 
-    /// Brings the artifact to the host.
-    async fn upload(&self, client: &Client) -> anyhow::Result<Option<Digest>> {
-        let Some(path) = &self.artifact else {
-            return Ok(None);
-        };
-        let artifact =
-            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let digest = Digest::of(&artifact);
-        if let Some(expected) = self.sha256 {
-            anyhow::ensure!(
-                digest == expected,
-                "{} has the digest sha256:{digest}, and --sha256 asks for sha256:{expected}",
-                path.display()
-            );
-        }
-        let began = Instant::now();
-        let stored = client.upload(artifact, digest).await?;
-        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-        let detail = format!("{}  sha256:{}", bytes(stored.bytes), digest.short());
-        Progress::alone().done("upload", took_ms, &detail);
-        Ok(Some(digest))
-    }
+/// Brings an artifact to the host.
+async fn upload(client: &Client, artifact: Vec<u8>) -> anyhow::Result<Digest> {
+    let digest = Digest::of(&artifact);
+    let began = Instant::now();
+    let stored = client.upload(artifact, digest).await?;
+    let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+    let detail = format!("{}  sha256:{}", bytes(stored.bytes), digest.short());
+    Progress::alone().done("upload", took_ms, &detail);
+    Ok(digest)
 }
 
 /// Prints what became of a rollout; that it went wrong is the error.

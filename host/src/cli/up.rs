@@ -11,10 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::MANIFEST;
+use super::sources::{self, Sources};
+use super::supplies::{Given, Supplies};
 use super::watch::Watch;
 use crate::config::{self, Overrides, model::HostConfig};
 use crate::host::{Addresses, Host};
-use crate::manifest::{self, model::Application};
+use crate::manifest::model::Application;
+use crate::name::ComponentName;
+use crate::runtime;
 use crate::telemetry::{LogFormat, init_logs};
 use crate::toolchain;
 
@@ -24,10 +28,10 @@ const HOST_CONFIG: &str = "runtime-config/local.toml";
 /// How long threads that are still busy are waited for at the very end.
 const THREADS_GRACE: Duration = Duration::from_secs(1);
 
-/// Runs an application: builds what is missing, then serves until SIGTERM or SIGINT.
+/// Runs an application: builds or fetches what is missing, then serves until SIGTERM or SIGINT.
 #[derive(Args)]
 pub struct Up {
-    /// The application manifest: what runs.
+    /// The application manifest: what runs. Or an application in a registry: oci://HOST/NAME:TAG.
     #[arg(default_value = MANIFEST)]
     manifest: PathBuf,
     /// The host configuration: where it runs. [default: runtime-config/local.toml, if it is there]
@@ -39,6 +43,10 @@ pub struct Up {
     /// Build what is saved and swap it in. A saved manifest is applied.
     #[arg(long, conflicts_with = "no_build")]
     watch: bool,
+    #[command(flatten)]
+    sources: Sources,
+    #[command(flatten)]
+    supplies: Supplies,
     #[command(flatten)]
     options: Options,
 }
@@ -79,13 +87,17 @@ impl Up {
     /// The manifest, the configuration or a component is wrong, or an address is taken.
     pub fn run(self) -> anyhow::Result<()> {
         init_logs(self.options.log_format);
-        let loaded = manifest::load(&self.manifest)?;
+        let manifest = self.sources.manifest(self.manifest, sources::to_log)?;
+        let Given {
+            loaded, supplied, ..
+        } = self.supplies.load(&manifest)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         if !self.no_build {
             build(&loaded.application)?;
         }
+        self.sources.provide(&loaded.application, sources::to_log)?;
         let overrides = Overrides {
             http: self.options.http,
             admin: self.options.admin,
@@ -95,8 +107,10 @@ impl Up {
         let config = config::load(file.as_deref(), overrides)?;
         let application = loaded.application;
         let watch = self.watch.then(|| Watch {
-            manifest: self.manifest,
+            manifest,
             application: application.clone(),
+            access: self.sources.access(),
+            supplied,
         });
         let name = application.name.clone();
         let print = self.options.print_addresses;
@@ -121,6 +135,16 @@ fn build(application: &Application) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The application with what its manifest binds by export bound to the components whose artifacts are
+/// there.
+pub(super) fn bound(mut application: Application) -> anyhow::Result<Application> {
+    let components = application.components.clone();
+    let bytes = |name: &ComponentName| std::fs::read(&components.get(name)?.artifact.path).ok();
+    runtime::bind_by_export(&mut application, bytes)
+        .map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")))?;
+    Ok(application)
+}
+
 /// Builds the host and serves until SIGTERM or SIGINT. Once it serves, `tell` is told where. What
 /// `watch` says is watched meanwhile.
 ///
@@ -133,6 +157,7 @@ pub(super) fn serve(
     tell: impl FnOnce(Addresses),
     watch: Option<Watch>,
 ) -> anyhow::Result<()> {
+    let application = &bound(application.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("request")
         .enable_all()

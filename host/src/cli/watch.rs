@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::watch_screen::Screen;
+use crate::manifest::supplied::Supplied;
 use crate::manifest::{self, model::Application};
 use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
 use crate::rollout::model::{
@@ -25,7 +26,7 @@ use crate::rollout::model::{
 };
 use crate::rollout::{RolloutError, Rollouts};
 use crate::telemetry::in_words;
-use crate::toolchain::{self, Changes, Silent, WatchError, Watcher};
+use crate::toolchain::{self, Access, Changes, Silent, WatchError, Watcher};
 
 /// Who asks for the rollouts, in the history.
 const BY: &str = "wharf up --watch";
@@ -36,6 +37,10 @@ pub(super) struct Watch {
     pub(super) manifest: PathBuf,
     /// What it said when the host started.
     pub(super) application: Application,
+    /// How sources that are elsewhere may be asked.
+    pub(super) access: Access,
+    /// What the manifest is given.
+    pub(super) supplied: Supplied,
 }
 
 /// The host is shutting down.
@@ -79,6 +84,8 @@ impl Watch {
         let watching = Watching {
             manifest: self.manifest,
             application: self.application,
+            access: self.access,
+            supplied: self.supplied,
             watcher,
             rollouts,
             runtime: Handle::current(),
@@ -111,6 +118,8 @@ pub(super) enum StartError {
 struct Watching {
     manifest: PathBuf,
     application: Application,
+    access: Access,
+    supplied: Supplied,
     watcher: Watcher,
     rollouts: Arc<Rollouts>,
     runtime: Handle,
@@ -200,6 +209,9 @@ impl Watching {
             toolchain::build(&self.application, Some(name), &mut Silent)?;
             built = Some(began.elapsed());
         }
+        for warning in toolchain::provide_one(component, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
+        }
         let bytes = std::fs::read(&component.artifact.path)?;
         let digest = Digest::of(&bytes);
         if self
@@ -229,14 +241,17 @@ impl Watching {
 
     /// Makes the manifest true as it now is.
     fn apply(&mut self, since: Instant) -> Result<(), Failure> {
-        let text = std::fs::read_to_string(&self.manifest)?;
-        let loaded = manifest::resolve(&text, &self.manifest)?;
+        let text = manifest::text(&self.manifest)?;
+        let loaded = manifest::resolve_with(&text, &self.manifest, &self.supplied)?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
         let application = loaded.application;
         if application.components.values().any(toolchain::needs_build) {
             toolchain::build(&application, None, &mut Silent)?;
+        }
+        for warning in toolchain::provide(&application, self.access, &mut Silent)? {
+            tracing::warn!("{warning}");
         }
         let mut artifacts = BTreeMap::new();
         for (name, component) in &application.components {
@@ -249,6 +264,7 @@ impl Watching {
         }
         let request = ApplyRequest {
             manifest: text,
+            supplied: self.supplied.clone(),
             path: self.manifest.display().to_string(),
             artifacts,
             by: BY.to_owned(),

@@ -53,7 +53,7 @@ impl<T: JsonSchema> JsonSchema for Located<T> {
 }
 
 /// Reports that `value` is not what is `wanted`.
-pub(super) fn wrong_type(value: &DeValue<'_>, wanted: &str, at: &At, report: &mut Report) {
+pub(crate) fn wrong_type(value: &DeValue<'_>, wanted: &str, at: &At, report: &mut Report) {
     let fix = match value {
         DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
             if wanted == "a string" =>
@@ -264,6 +264,11 @@ impl<'a> TableReader<'a> {
     }
 }
 
+/// The key of a field, whose name may have to be written as `r#type`.
+pub(crate) fn key_of(field: &'static str) -> &'static str {
+    field.strip_prefix("r#").unwrap_or(field)
+}
+
 /// Declares a raw struct: every field is optional and located once it is read, `required` ones are
 /// reported where they are missing, and the JSON schema is derived from the same declaration.
 macro_rules! raw_table {
@@ -297,10 +302,13 @@ macro_rules! raw_table {
             ) -> Option<Self> {
                 let mut table = $crate::document::TableReader::open(value, at, report)?;
                 let read = Self {
-                    $($required: table.required(stringify!($required)),)*
-                    $($optional: table.optional(stringify!($optional)),)*
+                    $($required: table.required($crate::document::key_of(stringify!($required))),)*
+                    $($optional: table.optional($crate::document::key_of(stringify!($optional))),)*
                 };
-                table.close(&[$(stringify!($required),)* $(stringify!($optional),)*]);
+                table.close(&[
+                    $($crate::document::key_of(stringify!($required)),)*
+                    $($crate::document::key_of(stringify!($optional)),)*
+                ]);
                 Some(read)
             }
         }

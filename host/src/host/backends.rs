@@ -8,7 +8,8 @@ use crate::capability::embedded::Embedded;
 use crate::capability::keyvalue::{EmbeddedKeyValue, KeyValue, RedisKeyValue, StoreId};
 use crate::capability::redis::Redis;
 use crate::capability::secrets::Secrets;
-use crate::capability::streams::{EmbeddedStreams, RedisStreams, Streams};
+use crate::capability::sqlite::Sqlite;
+use crate::capability::streams::{EmbeddedStreams, PatternStreams, RedisStreams, Streams};
 use crate::config::model::{HostConfig, RedisConfig, Setting};
 use crate::manifest::model::Application;
 use crate::name::HostId;
@@ -110,21 +111,26 @@ pub(super) async fn open(
     config: &HostConfig,
     store: Arc<Embedded>,
     shared: Option<&Shared>,
-) -> Result<Backends, StartError> {
+) -> Result<(Backends, Arc<PatternStreams>), StartError> {
+    let streams = PatternStreams::new(open_streams(config, store.clone(), shared).await?);
     let blobs = match config.blobs.as_ref().map(Setting::value) {
         Some(Ok(url)) => Blobs::open(&url).await,
         None | Some(Err(_)) => Blobs::local(&config.state_dir.join("blobs")),
     };
     let keyvalue: Arc<dyn KeyValue> = match shared {
         Some(shared) => Arc::new(RedisKeyValue::open(shared.values.clone())),
-        None => Arc::new(EmbeddedKeyValue::open(store.clone()).await?),
+        None => Arc::new(EmbeddedKeyValue::open(store).await?),
     };
-    Ok(Backends {
+    let backends = Backends {
         keyvalue,
-        streams: open_streams(config, store, shared).await?,
+        streams: streams.clone(),
         blobs: blobs.map_err(StartError::Blobs)?,
+        sqlite: Arc::new(Sqlite::new(&config.state_dir)),
+        redis: Arc::default(),
+        postgres: Arc::default(),
         peers: OnceLock::new(),
-    })
+    };
+    Ok((backends, streams))
 }
 
 /// Puts into the components' own key-value stores what they are to hold when the host starts.

@@ -2,32 +2,41 @@
 //! is applied may change while they work.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::observation;
 use crate::admin::streams::Subscribed;
-use crate::capability::streams::{StreamError, Streams};
+use crate::capability::streams::{PatternStreams, StreamError, Streams as _};
 use crate::dispatch::Dispatch;
-use crate::manifest::model::{Application, Subscription};
+use crate::manifest::model::{Application, Channel, Subscription};
 use crate::routing::Router;
 use crate::telemetry::{Metrics, in_words};
-use crate::trigger::http::Server;
+use crate::trigger::channel::Subscriber;
 use crate::trigger::stream::{AllTurns, Consumer, Places, Stop};
+
+/// How often streams that hosts share are asked for subjects that patterns match: a host that published
+/// the first message of one and died leaves it to the others to find.
+const SUBJECTS_ASKED: Duration = Duration::from_secs(5);
 
 /// Why a lock can be taken.
 const UNPOISONED: &str = "no holder of this lock panics";
 
 /// The routes and subscriptions that hold.
 pub(super) struct Bindings {
-    server: Arc<Server>,
-    streams: Arc<dyn Streams>,
+    streams: Arc<PatternStreams>,
     dispatch: Arc<Dispatch>,
     metrics: Arc<Metrics>,
     /// Instances that may live on this host.
     instances_max: usize,
     bound: Mutex<Vec<Bound>>,
+    channels: Mutex<Vec<BoundChannel>>,
+    /// What was bound last, and whose turn it is to bind.
+    application: Mutex<Option<Application>>,
+    binding: Semaphore,
     turns: Mutex<AllTurns>,
     /// The same, for operators.
     subscribed: Mutex<Subscribed>,
@@ -45,22 +54,33 @@ struct Bound {
     ended: CancellationToken,
 }
 
+/// One channel that is listened to.
+#[derive(Clone)]
+struct BoundChannel {
+    channel: Channel,
+    concurrency: usize,
+    subscriber: Arc<Subscriber>,
+    /// It listens no more once this is cancelled.
+    ended: CancellationToken,
+}
+
 impl Bindings {
     /// Nothing is bound yet.
     pub(super) fn new(
-        server: Arc<Server>,
-        streams: Arc<dyn Streams>,
+        streams: Arc<PatternStreams>,
         dispatch: Arc<Dispatch>,
         metrics: Arc<Metrics>,
         instances_max: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
-            server,
             streams,
             dispatch,
             metrics,
             instances_max,
             bound: Mutex::default(),
+            channels: Mutex::default(),
+            application: Mutex::default(),
+            binding: Semaphore::new(1),
             turns: Mutex::default(),
             subscribed: Mutex::default(),
             stop: Mutex::default(),
@@ -75,6 +95,78 @@ impl Bindings {
     ///
     /// The streams failed; then nothing has changed.
     pub(super) async fn bind(&self, application: &Application) -> Result<(), StreamError> {
+        let _turn = self.binding.acquire().await;
+        self.streams.set(&application.wildcards);
+        let expanded = self.expanded(application).await?;
+        self.bind_all(&expanded).await?;
+        *self.application.lock().expect(UNPOISONED) = Some(application.clone());
+        Ok(())
+    }
+
+    /// The same application with a subscription for each subject that a pattern matches by now.
+    async fn expanded(&self, application: &Application) -> Result<Application, StreamError> {
+        let mut expanded = application.clone();
+        let subjects = match self.streams.matching().await {
+            Ok(subjects) => subjects,
+            Err(error) => {
+                self.may_come_later(Err(error))?;
+                Vec::new()
+            }
+        };
+        for subject in &subjects {
+            for wildcard in &application.wildcards {
+                let wanted = wildcard.on(subject);
+                let mut there = expanded.subscriptions.iter();
+                let named = there.any(|s| s.subject == *subject && s.component == wanted.component);
+                if wildcard.pattern.matches(subject) && !named {
+                    expanded.subscriptions.push(wanted);
+                }
+            }
+        }
+        Ok(expanded)
+    }
+
+    /// Subscribes to subjects that patterns match as they appear, until it is stopped.
+    async fn follow_subjects(&self, stop: Stop) {
+        let mut ask_again = self.streams.shared();
+        loop {
+            let asks = async {
+                match ask_again {
+                    true => tokio::time::sleep(SUBJECTS_ASKED).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.claiming.cancelled() => return,
+                () = self.streams.appeared() => {}
+                () = asks => {}
+            }
+            let subscribed = self.subscribe_to_new().await;
+            ask_again = subscribed.is_err() || self.streams.shared();
+            if let Err(error) = subscribed {
+                tracing::warn!(
+                    error = in_words(&error),
+                    "new subjects cannot be subscribed to yet"
+                );
+            }
+        }
+    }
+
+    async fn subscribe_to_new(&self) -> Result<(), StreamError> {
+        let _turn = self.binding.acquire().await;
+        let application = self.application.lock().expect(UNPOISONED).clone();
+        let Some(application) = application.filter(|a| !a.wildcards.is_empty()) else {
+            return Ok(());
+        };
+        let expanded = self.expanded(&application).await?;
+        if expanded.subscriptions == self.subscribed().subscriptions {
+            return Ok(());
+        }
+        self.bind_all(&expanded).await
+    }
+
+    async fn bind_all(&self, application: &Application) -> Result<(), StreamError> {
         for (subject, limits) in &application.streams {
             let limited = self.streams.limit(subject, limits.length_max).await;
             self.may_come_later(limited)?;
@@ -103,20 +195,63 @@ impl Bindings {
             gone.ended.cancel();
         }
         *self.lock() = bound;
+        self.bind_channels(application);
         *self.subscribed.lock().expect(UNPOISONED) = Subscribed {
             subscriptions: application.subscriptions.clone(),
             limits: application.streams.clone(),
+            wildcards: application.wildcards.clone(),
         };
-        self.server.route_by(Router::new(&application.routes));
+        self.dispatch.route_by(Router::new(&application.routes));
         self.may_come_later(forget_strangers(application, &self.streams).await)
     }
 
     /// Has the subscriptions work until `stop`.
-    pub(super) fn start(&self, stop: Stop) {
-        *self.stop.lock().expect(UNPOISONED) = Some(stop);
+    pub(super) fn start(self: &Arc<Self>, stop: Stop) {
+        *self.stop.lock().expect(UNPOISONED) = Some(stop.clone());
+        let bindings = self.clone();
+        self.tasks
+            .spawn(async move { bindings.follow_subjects(stop).await });
         for bound in self.lock().iter() {
             self.work(bound);
         }
+        for channel in self.channels.lock().expect(UNPOISONED).iter() {
+            self.listen(channel);
+        }
+    }
+
+    /// Has the application's channels listened to in place of the earlier ones.
+    fn bind_channels(&self, application: &Application) {
+        let mut channels = self.channels.lock().expect(UNPOISONED);
+        let bound = application.channels.iter().map(|channel| {
+            let settings = application.components.get(&channel.component);
+            let concurrency = settings.map_or(1, |component| component.limits.instances_max);
+            let mut earlier = channels.iter();
+            let same =
+                earlier.find(|bound| bound.channel == *channel && bound.concurrency == concurrency);
+            same.cloned().unwrap_or_else(|| BoundChannel {
+                channel: channel.clone(),
+                concurrency,
+                subscriber: Subscriber::new(
+                    channel.clone(),
+                    concurrency,
+                    self.dispatch.clone(),
+                    self.metrics.channel(&channel.channel, &channel.component),
+                ),
+                ended: CancellationToken::new(),
+            })
+        });
+        let bound: Vec<_> = bound.collect();
+        let holds = |all: &[BoundChannel], one: &BoundChannel| {
+            all.iter()
+                .any(|other| Arc::ptr_eq(&other.subscriber, &one.subscriber))
+        };
+        for new in bound.iter().filter(|new| !holds(&channels, new)) {
+            self.listen(new);
+        }
+        for gone in channels.iter().filter(|gone| !holds(&bound, gone)) {
+            gone.ended.cancel();
+        }
+        *channels = bound;
     }
 
     /// Waits until no subscription holds anything. They were told to stop.
@@ -172,20 +307,33 @@ impl Bindings {
         }
     }
 
-    /// Nothing before the host serves.
     fn work(&self, bound: &Bound) {
+        let consumer = bound.consumer.clone();
+        self.until_ended(bound.ended.clone(), |stop| consumer.run(stop));
+    }
+
+    fn listen(&self, bound: &BoundChannel) {
+        let subscriber = bound.subscriber.clone();
+        self.until_ended(bound.ended.clone(), |stop| subscriber.run(stop));
+    }
+
+    /// Runs what takes nothing more once the host is told to stop, or `ended` is cancelled. Nothing
+    /// before the host serves.
+    fn until_ended<R>(&self, ended: CancellationToken, run: impl FnOnce(Stop) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
         let stop = self.stop.lock().expect(UNPOISONED);
         let Some(stop) = stop.clone() else {
             return;
         };
-        let (consumer, ended) = (bound.consumer.clone(), bound.ended.clone());
+        let own = Stop {
+            claiming: stop.claiming.child_token(),
+            working: stop.working,
+        };
+        let claiming = own.claiming.clone();
+        let run = run(own);
         self.tasks.spawn(async move {
-            let own = Stop {
-                claiming: stop.claiming.child_token(),
-                working: stop.working.clone(),
-            };
-            let claiming = own.claiming.clone();
-            let run = consumer.run(own);
             tokio::pin!(run);
             tokio::select! {
                 biased;
@@ -211,7 +359,7 @@ fn holds(all: &[Bound], one: &Bound) -> bool {
 /// it: operators forget it.
 async fn forget_strangers(
     application: &Application,
-    streams: &Arc<dyn Streams>,
+    streams: &PatternStreams,
 ) -> Result<(), StreamError> {
     for group in streams.groups().await? {
         let named = application.subscriptions.iter().any(|subscription| {

@@ -34,7 +34,6 @@ use crate::manifest::model::Application;
 use crate::revision::Registry;
 use crate::rollout::store::{ArtifactStore, RolloutLog, StoreError};
 use crate::rollout::{self, Maker, Parts, Rollouts, StartProblem};
-use crate::routing::Router;
 use crate::runtime::{CompileError, PoolLimits, Runtime};
 use crate::telemetry::Metrics;
 use crate::trigger::http::{BindError, Server, bind, stop_when_connected};
@@ -180,7 +179,7 @@ impl Host {
             Secrets::open(&config.state_dir.join("secrets")).map_err(StartError::State)?;
         secrets.provide(application.provided_secrets.clone());
         let shared = Shared::connect(&config, &secrets, &application.name).await?;
-        let backends = backends::open(&config, store.clone(), shared.as_ref()).await?;
+        let (backends, streams) = backends::open(&config, store.clone(), shared.as_ref()).await?;
         let backends = Arc::new(backends);
         backends::fill(&backends, application).await?;
         let secrets = match &shared {
@@ -197,14 +196,11 @@ impl Host {
             Arc::downgrade(&(dispatch.clone() as Arc<dyn crate::runtime::Peers>));
         let _ = backends.peers.set(peers);
         let server = Server::new(
-            Router::new(&application.routes),
             dispatch.clone(),
             config.http.clone(),
             config.rollout.revision_header.clone(),
         );
-        let streams = backends.streams.clone();
         let bindings = Bindings::new(
-            server.clone(),
             streams.clone(),
             dispatch,
             metrics.clone(),

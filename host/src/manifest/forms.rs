@@ -7,7 +7,8 @@ use schemars::{Schema, json_schema};
 use super::model::{Access, Generate, Health, Preemption};
 use crate::document::{TextForm, Wrong, one_of, one_of_schema};
 use crate::name::{
-    ComponentName, ContainerName, Digest, HostId, NameError, SecretName, StoreLabel, Subject,
+    ComponentName, ContainerName, DatabaseName, Digest, HostId, NameError, SecretName, StoreLabel,
+    Subject,
 };
 
 /// The form of labels, for editors; `name.rs` has the rule.
@@ -44,6 +45,12 @@ name_form!(
 name_form!(
     StoreLabel,
     "key-value label",
+    "use 1 to 63 lower-case letters, digits and inner hyphens",
+    LABEL_PATTERN
+);
+name_form!(
+    DatabaseName,
+    "database name",
     "use 1 to 63 lower-case letters, digits and inner hyphens",
     LABEL_PATTERN
 );

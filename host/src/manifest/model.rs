@@ -6,13 +6,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::ambient::Ambient;
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use super::artifact::path_for_people;
+pub use super::artifact::{Artifact, Build, Dependency, Origin, Source};
+pub use super::channel::{Channel, ChannelAddress};
+use super::defaults;
+pub use super::outbound::{HostPattern, Network, OutboundHost, Ports, Scheme};
+pub use super::target::{RouteTarget, StaticResponse, ToldRoute};
+use crate::name::{
+    ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
+};
 
 /// One application: its components and what binds the world's events to them.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +33,13 @@ pub struct Application {
     pub routes: Vec<Route>,
     /// Subscriptions; one component subscribes to a subject at most once.
     pub subscriptions: Vec<Subscription>,
+    /// Subscriptions to all subjects that match, as they appear. A component that subscribes to a
+    /// subject by itself does not get it once more.
+    pub wildcards: Vec<Wildcard>,
+    /// What goes to whichever components export its handler, until the artifacts tell which.
+    pub by_export: ByExport,
+    /// Channels of Redis servers whose messages components handle, at most once.
+    pub channels: Vec<Channel>,
     /// Subjects with limits of their own; others have the defaults.
     pub streams: BTreeMap<Subject, StreamLimits>,
     /// Secrets that came with the manifest. They go before the host's own and are kept nowhere.
@@ -39,10 +54,34 @@ impl Application {
             components: BTreeMap::new(),
             routes: Vec::new(),
             subscriptions: Vec::new(),
+            wildcards: Vec::new(),
+            by_export: ByExport::default(),
+            channels: Vec::new(),
             streams: BTreeMap::new(),
             provided_secrets: BTreeMap::new(),
         }
     }
+}
+
+/// What is bound to components by what they export, where a manifest does not name them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ByExport {
+    /// The components in the manifest's order.
+    pub components: Vec<ComponentName>,
+    /// Requests, which go to one component each.
+    pub requests: Vec<RequestsByExport>,
+    /// Subjects whose messages go to every component that handles messages.
+    pub patterns: Vec<SubjectPattern>,
+}
+
+/// Requests that go to the component of this name if it exports a handler for them, and else to the
+/// first one that does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestsByExport {
+    /// The host that they name; any where absent.
+    pub host: Option<String>,
+    /// A component's name, if it is one.
+    pub name: Option<String>,
 }
 
 /// A secret's value, which is never shown.
@@ -74,6 +113,9 @@ pub struct Component {
     /// Environment variables whose values come from the host configuration's provider.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// Secrets that it may read by these names beside those of its environment, where it asks for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readable_secrets: BTreeMap<String, Secret>,
     /// Configuration values apart from the environment, where the manifest's format has such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Variables>,
@@ -83,6 +125,9 @@ pub struct Component {
     /// What it has without a grant, where it is run without a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ambient: Option<Ambient>,
+    /// Its requests to other components say by `spin-*` headers how they reached them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub route_headers: bool,
     /// What it may consume.
     #[serde(default)]
     pub limits: Limits,
@@ -110,9 +155,11 @@ impl Component {
             grants: Grants::default(),
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            readable_secrets: BTreeMap::new(),
             variables: None,
             mounts: Vec::new(),
             ambient: None,
+            route_headers: false,
             limits: Limits::default(),
             preemption: Preemption::default(),
             reuse: Reuse::default(),
@@ -120,68 +167,6 @@ impl Component {
             drain: Drain::default(),
         }
     }
-}
-
-/// Where a component's bytes are, and what they must be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// The file; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub path: PathBuf,
-    /// The digest that the bytes must have, where the manifest pins it.
-    pub sha256: Option<Digest>,
-    /// What the file is made from, where it is not the manifest's own: then it lies in a cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-}
-
-impl Artifact {
-    /// The file at `path`.
-    pub fn file(path: PathBuf) -> Self {
-        Self {
-            path,
-            sha256: None,
-            origin: None,
-        }
-    }
-}
-
-/// What a component's file is made from: its source fetched, made a component if it is a core module,
-/// and composed with its dependencies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The component itself.
-    pub source: Source,
-    /// The digest that the source's bytes must have.
-    pub sha256: Option<Digest>,
-    /// Components that satisfy its imports, each an instance of its own.
-    #[serde(default)]
-    pub dependencies: Vec<Dependency>,
-}
-
-/// Where the bytes of a component or module are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A file; resolved against the manifest's directory.
-    Path(#[serde(serialize_with = "path_for_people")] PathBuf),
-    /// An `http` or `https` URL.
-    Url(String),
-    /// An OCI reference without scheme: `ghcr.io/owner/name:tag`, `name@sha256:...`.
-    Oci(String),
-}
-
-/// A component that satisfies imports of another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// The import, or the package whose interfaces are meant: `a:b/c@1.0.0`, `a:b/c`, `a:b`.
-    pub import: String,
-    /// Who satisfies it.
-    pub source: Source,
-    /// The digest that its bytes must have.
-    pub sha256: Option<Digest>,
-    /// The export that does, where it is not named like the import.
-    pub export: Option<String>,
 }
 
 /// Configuration values: what `wasi:config` and its like answer.
@@ -203,6 +188,9 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether it may change what is there.
     pub writable: bool,
+    /// What single files held when the manifest was read, so that other content is another revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What is mounted.
@@ -218,24 +206,6 @@ pub enum MountSource {
     Files(BTreeMap<String, PathBuf>),
 }
 
-/// How a component is built from source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Build {
-    /// A shell command.
-    pub command: String,
-    /// Where it runs; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub workdir: PathBuf,
-    /// It compiles C for wasm, so clang and a WASI sysroot must be there.
-    pub c_toolchain: bool,
-}
-
-/// Writes a path that is kept to be shown, not to be opened, so that one that is not Unicode can be
-/// kept as well.
-fn path_for_people<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
-}
-
 /// What a component may use beyond computing. Nothing is granted by default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -247,8 +217,55 @@ pub struct Grants {
     pub blobstore: BTreeMap<ContainerName, Access>,
     /// Subjects that it may publish to.
     pub publish: BTreeSet<Subject>,
-    /// Where its outbound HTTP requests may go.
-    pub outbound_http: Vec<OutboundHost>,
+    /// Where its outbound requests and connections may go.
+    #[serde(rename = "outbound_http")]
+    pub outbound: Vec<OutboundHost>,
+    /// Key-value stores by names of the manifest's own choosing. Each is shared with whom its label is
+    /// granted to, `default` as well.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<String, StoreLabel>,
+    /// SQLite databases, by the names that it opens them by.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sqlite: BTreeMap<String, DatabaseSource>,
+    /// Language models that it may ask for.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ai_models: BTreeSet<String>,
+    /// An import that nothing grants is there nonetheless, and refuses when it is called; otherwise the
+    /// component is not loaded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_when_called: bool,
+    /// What it may use under any name, where the manifest's format has no lists of names.
+    #[serde(skip_serializing_if = "AnyName::is_none")]
+    pub any: AnyName,
+}
+
+/// What a component may use under any name, beside what is granted by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AnyName {
+    /// Key-value stores, all of them the application's: `default`, too.
+    pub keyvalue: bool,
+    /// Blob containers, to read and write.
+    pub blobstore: bool,
+    /// Subjects to publish to.
+    pub publish: bool,
+}
+
+impl AnyName {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where a SQLite database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseSource {
+    /// A file below the state directory that whoever is granted this name shares: `NAME.db`, where the
+    /// name has letters, digits, `-` and `_` only.
+    Own(String),
+    /// A file of the host's; resolved against the manifest's directory.
+    File(#[serde(serialize_with = "path_for_people")] PathBuf),
 }
 
 /// How a blob container may be used.
@@ -259,39 +276,6 @@ pub enum Access {
     Read,
     /// Objects may also be written and deleted.
     ReadWrite,
-}
-
-/// One place that outbound HTTP may go to, such as `https://api.example.com:8443`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboundHost {
-    /// `http` or `https`.
-    pub scheme: Scheme,
-    /// The host.
-    pub host: HostPattern,
-    /// The port; the scheme's own where the manifest names none.
-    pub port: u16,
-}
-
-/// The schemes of outbound HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// Cleartext.
-    Http,
-    /// TLS.
-    Https,
-}
-
-/// A host, or all hosts below a domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostPattern {
-    /// Exactly this host, lower-case.
-    Exact(String),
-    /// `*.example.com`: any name below this domain, which is kept without the `*.`.
-    Below(String),
-    /// `<component>.internal`: another component, in process.
-    Component(ComponentName),
 }
 
 /// A secret's source.
@@ -380,7 +364,7 @@ pub struct Drain {
     pub deliveries: Duration,
 }
 
-/// What binds HTTP requests to a component.
+/// What binds HTTP requests to who answers them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `Host` that the request must name, lower-case and without port; any where absent.
@@ -389,8 +373,10 @@ pub struct Route {
     pub methods: BTreeSet<String>,
     /// The path pattern.
     pub path: PathPattern,
-    /// Who serves it.
-    pub component: ComponentName,
+    /// Who answers them.
+    pub target: RouteTarget,
+    /// What its requests are told about it, in `spin-*` headers, where they are.
+    pub told: Option<ToldRoute>,
 }
 
 impl Route {
@@ -400,7 +386,16 @@ impl Route {
             host: None,
             methods: BTreeSet::new(),
             path,
-            component,
+            target: RouteTarget::Component(component),
+            told: None,
+        }
+    }
+
+    /// The component that answers, where one does.
+    pub fn component(&self) -> Option<&ComponentName> {
+        match &self.target {
+            RouteTarget::Component(name) => Some(name),
+            RouteTarget::Response(_) => None,
         }
     }
 }
@@ -452,6 +447,58 @@ pub struct Subscription {
     pub deliveries_max: u32,
     /// The pause before a retry.
     pub backoff: Backoff,
+}
+
+impl Subscription {
+    /// The component's subscription to `subject`, within the default limits.
+    pub fn new(subject: Subject, component: ComponentName) -> Self {
+        Self {
+            subject,
+            component,
+            concurrency: defaults::SUBSCRIPTION_CONCURRENCY,
+            lease: defaults::SUBSCRIPTION_LEASE,
+            deadline: defaults::SUBSCRIPTION_DEADLINE,
+            deliveries_max: defaults::SUBSCRIPTION_DELIVERIES_MAX,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// What binds the messages of many subjects to a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wildcard {
+    /// Which subjects.
+    pub pattern: SubjectPattern,
+    /// Who handles their messages.
+    pub component: ComponentName,
+}
+
+impl Application {
+    /// Binds the messages of all subjects that `pattern` means to `component`, once.
+    pub fn subscribe(&mut self, pattern: &SubjectPattern, component: &ComponentName) {
+        let wildcard = Wildcard {
+            pattern: pattern.clone(),
+            component: component.clone(),
+        };
+        match pattern.subject() {
+            Some(subject) => {
+                let wanted = wildcard.on(&subject);
+                let mut there = self.subscriptions.iter();
+                if !there.any(|s| s.subject == wanted.subject && s.component == wanted.component) {
+                    self.subscriptions.push(wanted);
+                }
+            }
+            None if !self.wildcards.contains(&wildcard) => self.wildcards.push(wildcard),
+            None => {}
+        }
+    }
+}
+
+impl Wildcard {
+    /// The subscription to one of the subjects.
+    pub fn on(&self, subject: &Subject) -> Subscription {
+        Subscription::new(subject.clone(), self.component.clone())
+    }
 }
 
 /// Exponential backoff with full jitter between retries.

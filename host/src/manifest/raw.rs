@@ -11,7 +11,9 @@ use crate::document::{
     At, Located, Map, NonEmpty, Read, Report, Short, Shorthand, Size, Span, Text, TextForm,
     raw_table,
 };
-use crate::name::{ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject};
+use crate::name::{
+    ComponentName, ContainerName, DatabaseName, Digest, SecretName, StoreLabel, Subject,
+};
 
 raw_table! {
     /// What an application is: its components, and what binds the world's events to them.
@@ -48,7 +50,8 @@ raw_table! {
     /// One component: a named service of the application.
     pub struct Component {
         required {
-            /// The component's file, relative to the manifest; or its path and digest.
+            /// The component's file, relative to the manifest, or where it is fetched from: an http or
+            /// https URL, or "oci://HOST/NAME:TAG". Or a table with that and a digest.
             artifact: Short<Artifact>,
         }
         optional {
@@ -82,11 +85,12 @@ raw_table! {
     /// A component's file and its digest.
     pub struct Artifact {
         required {
-            /// The file, relative to the manifest.
+            /// The file, relative to the manifest; or an http or https URL, or "oci://HOST/NAME:TAG".
+            /// A core module that is fetched is made a component.
             path: String,
         }
         optional {
-            /// The SHA-256 that its bytes must have, in hexadecimal digits.
+            /// The SHA-256 that the bytes there must have, in hexadecimal digits.
             sha256: Text<Digest>,
         }
     }
@@ -123,6 +127,9 @@ raw_table! {
             /// Where its HTTP requests may go: "https://api.example.com", "https://*.example.com",
             /// "http://other-component.internal".
             outbound_http: Vec<Located<Text<OutboundHost>>>,
+            /// SQLite databases. "default" is the component's own; any other is shared by all
+            /// components that it is granted to.
+            sqlite: Vec<Located<Text<DatabaseName>>>,
         }
     }
 }

@@ -19,10 +19,10 @@ use super::store::{NewRollout, RevisionRecord, StoreError, fingerprint};
 use super::{RolloutError, Rollouts};
 use crate::manifest::{
     self,
-    model::{Application, Component, Route, Subscription},
+    model::{Application, Component, Route, RouteTarget, Subscription},
 };
 use crate::name::{ComponentName, Digest, RolloutId};
-use crate::runtime::{Artifact, shape};
+use crate::runtime::{Artifact, bind_by_export, shape};
 use crate::telemetry::in_words;
 
 /// A manifest that may be applied.
@@ -41,12 +41,23 @@ impl Rollouts {
     /// An artifact was not uploaded. What is wrong with the manifest is in the plan, and nothing is
     /// changed then.
     pub async fn apply(self: &Arc<Self>, request: ApplyRequest) -> Result<ApplyPlan, RolloutError> {
-        let loaded = match manifest::resolve(&request.manifest, Path::new(&request.path)) {
+        let loaded = match manifest::resolve_with(
+            &request.manifest,
+            Path::new(&request.path),
+            &request.supplied,
+        ) {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(refused(vec![problems.to_string()])),
         };
+        let mut application = loaded.application;
+        if let Err(problems) = self
+            .bind_by_export(&mut application, &request.artifacts)
+            .await?
+        {
+            return Ok(refused(problems));
+        }
         let target = Target {
-            application: Arc::new(loaded.application),
+            application: Arc::new(application),
             artifacts: request.artifacts,
             by: request.by,
         };
@@ -84,6 +95,22 @@ impl Rollouts {
                 .spawn(async move { rollouts.carry_on(target, begun).await });
         }
         Ok(plan)
+    }
+
+    /// Binds what the manifest leaves to what the artifacts export.
+    async fn bind_by_export(
+        &self,
+        application: &mut Application,
+        digests: &BTreeMap<ComponentName, Digest>,
+    ) -> Result<Result<(), Vec<String>>, RolloutError> {
+        let mut artifacts = BTreeMap::new();
+        for name in &application.by_export.components {
+            if let Some(digest) = digests.get(name) {
+                artifacts.insert(name.clone(), self.stored(*digest).await?.bytes);
+            }
+        }
+        let bytes = |name: &ComponentName| artifacts.get(name).map(|bytes| bytes.to_vec());
+        Ok(bind_by_export(application, bytes))
     }
 
     /// What is wrong with a manifest before anything is compiled.
@@ -148,7 +175,10 @@ impl Rollouts {
             let limit = |(subject, limits): (_, &manifest::model::StreamLimits)| {
                 format!("stream {subject} holds at most {}", limits.length_max)
             };
+            let wildcard =
+                |one: &manifest::model::Wildcard| format!("{} -> {}", one.pattern, one.component);
             subscriptions
+                .chain(application.wildcards.iter().map(wildcard))
                 .chain(application.streams.iter().map(limit))
                 .collect::<Vec<_>>()
         };
@@ -384,7 +414,11 @@ fn route_line(route: &Route) -> String {
         methods.join(",")
     };
     let host = route.host.as_deref().unwrap_or_default();
-    format!("{methods} {host}{} -> {}", route.path, route.component)
+    let target = match &route.target {
+        RouteTarget::Component(name) => name.to_string(),
+        RouteTarget::Response(response) => format!("a response of its own, {}", response.status),
+    };
+    format!("{methods} {host}{} -> {target}", route.path)
 }
 
 fn subscription_line(subscription: &Subscription) -> String {

@@ -134,6 +134,13 @@ impl Maker {
             }
             None => settings.environment.clone().into_iter().collect(),
         };
+        let readable: BTreeMap<_, _> = settings
+            .secrets
+            .iter()
+            .chain(&settings.readable_secrets)
+            .map(|(name, secret)| (name.clone(), secret.clone()))
+            .collect();
+        let secrets = self.values(settings, &BTreeMap::new(), &readable).await?;
         let mounts = self.mounts.prepare(&settings.mounts).await;
         let mounts = mounts.map_err(|source| {
             let component = settings.name.clone();
@@ -147,10 +154,12 @@ impl Maker {
             limits: settings.limits.clone(),
             reuse: settings.reuse.clone(),
             config,
+            secrets,
             environment,
             mounts,
             ambient: settings.ambient.clone(),
             instance_ids: Default::default(),
+            route_headers: settings.route_headers,
             backends: self.backends.clone(),
             metrics: Arc::new(self.metrics.component(&settings.name)),
             stats: Stats::default(),

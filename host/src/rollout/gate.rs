@@ -12,7 +12,9 @@ use super::candidate::CandidateError;
 use crate::manifest::model::{Application, Component, Health};
 use crate::name::ComponentName;
 use crate::revision::Registry;
-use crate::runtime::{Compiled, Exports, Loaded, Work, wasi_body::WasiBody, whole_wit};
+use crate::runtime::{
+    Compiled, Exports, HTTP_EXPORTS, Loaded, MESSAGE_EXPORTS, Work, wasi_body::WasiBody, whole_wit,
+};
 
 /// Lines of WIT around a difference: enough to see the interface's name.
 const DIFF_CONTEXT_LINES: usize = 3;
@@ -50,20 +52,30 @@ pub fn check_bindings(
     let routed = application
         .routes
         .iter()
-        .any(|route| route.component == *name);
+        .any(|route| route.component() == Some(name));
     if loaded.http.is_none() && (routed || settings.health.is_some()) {
         let binding = if routed {
             "its route"
         } else {
             "its health request"
         };
-        let export = "wasi:http/incoming-handler or wasi:http/handler";
-        missing(export, binding.to_owned());
+        missing(HTTP_EXPORTS, binding.to_owned());
     }
     for subscription in &application.subscriptions {
         if subscription.component == *name && loaded.messages.is_none() {
             let binding = format!("its subscription to {}", subscription.subject);
-            missing("wasmcloud:messaging/handler@0.2.0", binding);
+            missing(MESSAGE_EXPORTS, binding);
+        }
+    }
+    for channel in &application.channels {
+        if channel.component == *name && loaded.messages.is_none() {
+            missing(MESSAGE_EXPORTS, format!("its channel {}", channel.channel));
+        }
+    }
+    for wildcard in &application.wildcards {
+        if wildcard.component == *name && loaded.messages.is_none() {
+            let binding = format!("its subscription to {}", wildcard.pattern);
+            missing(MESSAGE_EXPORTS, binding);
         }
     }
     problems

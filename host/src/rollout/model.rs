@@ -12,6 +12,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::supplied::Supplied;
 use crate::name::{ComponentName, Digest, RevisionId, RolloutId};
 
 /// A share of new work, in percent: more than 0, at most 100.
@@ -133,6 +134,9 @@ pub struct ApplyRequest {
     pub manifest: String,
     /// Where the manifest is, for messages; nothing is read there.
     pub path: String,
+    /// What it is given from outside of it.
+    #[serde(default)]
+    pub supplied: Supplied,
     /// The digest of each component's artifact, all of which were uploaded before.
     pub artifacts: BTreeMap<ComponentName, Digest>,
     /// Who asks, in their own words; kept in the history.

@@ -22,9 +22,9 @@ mod tree;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::manifest::model::Route;
-use crate::name::ComponentName;
 use tree::{Target, Tree};
 
 /// Decides which route serves a request.
@@ -32,8 +32,7 @@ use tree::{Target, Tree};
 pub struct Router {
     by_host: HashMap<String, Tree>,
     any_host: Tree,
-    /// The component of each route, by the route's index.
-    components: Vec<ComponentName>,
+    routes: Vec<Arc<Route>>,
 }
 
 /// What a router decides about a request.
@@ -56,8 +55,8 @@ pub enum Outcome {
 pub struct RouteMatch {
     /// Its index in the application's routes.
     pub index: usize,
-    /// Who serves it.
-    pub component: ComponentName,
+    /// The route.
+    pub route: Arc<Route>,
 }
 
 impl Router {
@@ -70,7 +69,7 @@ impl Router {
                 None => &mut router.any_host,
             };
             tree.insert(&route.path, Target::new(index, &route.methods));
-            router.components.push(route.component.clone());
+            router.routes.push(Arc::new(route.clone()));
         }
         router
     }
@@ -81,8 +80,8 @@ impl Router {
         let bound = self.bound_to(host);
         let trees = || bound.into_iter().chain([&self.any_host]);
         if let Some(index) = trees().find_map(|tree| tree.find(method, path)) {
-            let component = self.components[index].clone();
-            return Outcome::Found(RouteMatch { index, component });
+            let route = self.routes[index].clone();
+            return Outcome::Found(RouteMatch { index, route });
         }
         let mut allow = Vec::new();
         trees().for_each(|tree| tree.allowed(path, &mut allow));

@@ -19,8 +19,10 @@ fn route(text: &str, component: usize) -> Route {
     Route {
         host,
         methods,
-        path: PathPattern::parse(path).unwrap(),
-        component: format!("c{component}").parse().unwrap(),
+        ..Route::new(
+            PathPattern::parse(path).unwrap(),
+            format!("c{component}").parse().unwrap(),
+        )
     }
 }
 
@@ -33,7 +35,10 @@ fn routes(texts: &[&str]) -> Vec<Route> {
 fn found(router: &Router, method: &str, host: Option<&str>, path: &str) -> Option<usize> {
     match router.find(method, host, path) {
         Outcome::Found(found) => {
-            assert_eq!(found.component.as_str(), format!("c{}", found.index));
+            assert_eq!(
+                found.route.component().unwrap().as_str(),
+                format!("c{}", found.index)
+            );
             Some(found.index)
         }
         Outcome::NotFound | Outcome::MethodNotAllowed { .. } => None,

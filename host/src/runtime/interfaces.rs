@@ -16,12 +16,14 @@ pub enum Need {
     Blobstore,
     /// A grant of at least one subject to publish to.
     Publish,
+    /// A grant of at least one SQLite database.
+    Sqlite,
 }
 
 /// One accepted interface package.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted {
-    /// Namespace and name.
+    /// Namespace and name, and the interface where others of the package need something else.
     pub package: &'static str,
     /// The versions. One that ends in `.x` is a semver track; any other is exact, as drafts are.
     pub versions: &'static [&'static str],
@@ -70,6 +72,72 @@ pub const ACCEPTED: &[Accepted] = &[
         purpose: "structured log lines",
     },
     Accepted {
+        package: "wasmcloud:secrets",
+        versions: &["0.1.0-draft"],
+        need: Need::Nothing,
+        purpose: "the component's secrets, revealed one by one",
+    },
+    Accepted {
+        package: "fermyon:spin/key-value",
+        versions: &["2.0.0"],
+        need: Need::KeyValue,
+        purpose: "key-value stores, as Spin 2 has them",
+    },
+    Accepted {
+        package: "fermyon:spin/sqlite",
+        versions: &["2.0.0"],
+        need: Need::Sqlite,
+        purpose: "SQLite databases, as Spin 2 has them",
+    },
+    Accepted {
+        package: "fermyon:spin",
+        versions: &["2.0.0"],
+        need: Need::Nothing,
+        purpose: "variables; outbound Redis and PostgreSQL; llm, mysql and mqtt answer an error",
+    },
+    Accepted {
+        package: "spin:key-value",
+        versions: &["3.0.x"],
+        need: Need::KeyValue,
+        purpose: "key-value stores, as Spin 4 has them",
+    },
+    Accepted {
+        package: "spin:sqlite",
+        versions: &["3.0.x", "3.1.x"],
+        need: Need::Sqlite,
+        purpose: "SQLite databases",
+    },
+    Accepted {
+        package: "spin:variables",
+        versions: &["3.0.x"],
+        need: Need::Nothing,
+        purpose: "configuration values",
+    },
+    Accepted {
+        package: "spin:redis",
+        versions: &["3.0.x"],
+        need: Need::Nothing,
+        purpose: "outbound Redis; handle messages of a channel or a subscription",
+    },
+    Accepted {
+        package: "spin:postgres",
+        versions: &["3.0.x", "4.0.x", "4.1.x", "4.2.x"],
+        need: Need::Nothing,
+        purpose: "outbound PostgreSQL",
+    },
+    Accepted {
+        package: "spin:mysql",
+        versions: &["3.0.x"],
+        need: Need::Nothing,
+        purpose: "linked because SDKs import it; every connection fails",
+    },
+    Accepted {
+        package: "spin:mqtt",
+        versions: &["3.0.x"],
+        need: Need::Nothing,
+        purpose: "linked because SDKs import it; every connection fails",
+    },
+    Accepted {
         package: "wasi:cli",
         versions: &["0.2.x", "0.3.x"],
         need: Need::Nothing,
@@ -107,6 +175,9 @@ pub const ACCEPTED: &[Accepted] = &[
     },
 ];
 
+/// Interfaces that have types alone, which those that components export need.
+const TYPES_ONLY: &[&str] = &["fermyon:spin/redis-types", "fermyon:spin/http-types"];
+
 /// The host's answer to an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -130,7 +201,11 @@ pub enum Verdict {
 pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let (path, version) = interface.split_once('@').unwrap_or((interface, ""));
     let package = path.split_once('/').map_or(path, |(package, _)| package);
-    let Some(accepted) = ACCEPTED.iter().find(|accepted| accepted.package == package) else {
+    if TYPES_ONLY.contains(&interface) {
+        return Verdict::Provided;
+    }
+    let is_meant = |accepted: &&Accepted| accepted.package == path || accepted.package == package;
+    let Some(accepted) = ACCEPTED.iter().find(is_meant) else {
         return Verdict::Unknown;
     };
     if !accepted
@@ -145,20 +220,19 @@ pub fn verdict(interface: &str, grants: &Grants) -> Verdict {
     let needs_publish = path.ends_with("/consumer");
     let missing = match accepted.need {
         Need::Nothing => None,
-        Need::KeyValue => grants
-            .keyvalue
-            .is_empty()
-            .then_some("keyvalue = [\"default\"]"),
-        Need::Blobstore => grants
-            .blobstore
-            .is_empty()
-            .then_some("blobstore = [\"CONTAINER\"]"),
-        Need::Publish => {
-            (needs_publish && grants.publish.is_empty()).then_some("publish = [\"SUBJECT\"]")
+        Need::KeyValue => {
+            (!grants.any.keyvalue && grants.keyvalue.is_empty() && grants.stores.is_empty())
+                .then_some("keyvalue = [\"default\"]")
         }
+        Need::Sqlite => grants.sqlite.is_empty().then_some("sqlite = [\"default\"]"),
+        Need::Blobstore => (!grants.any.blobstore && grants.blobstore.is_empty())
+            .then_some("blobstore = [\"CONTAINER\"]"),
+        Need::Publish => (needs_publish && !grants.any.publish && grants.publish.is_empty())
+            .then_some("publish = [\"SUBJECT\"]"),
     };
     match missing {
         None => Verdict::Provided,
+        Some(_) if grants.refuse_when_called => Verdict::Provided,
         Some(line) => Verdict::NotGranted { line },
     }
 }

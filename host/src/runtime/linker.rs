@@ -6,12 +6,12 @@ use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::bindings::{
     blobstore, config_2024_09_27, config_draft, config_rc1, keyvalue_draft, keyvalue_draft2,
-    logging, messaging,
+    logging, messaging, secrets,
 };
 use super::calls;
 use super::interfaces::{self, Verdict};
 use super::state::InstanceState;
-use super::tasks;
+use super::{tasks, views};
 use crate::manifest::model::Grants;
 use crate::name::ComponentName;
 
@@ -32,7 +32,9 @@ impl Exports {
     pub fn add(&mut self, owner: &ComponentName, component: &Component) {
         let engine = component.engine();
         for (name, item) in component.component_type().exports(engine) {
-            let of_host = name.starts_with("wasi:") || name.starts_with("wasmcloud:");
+            let of_host = HOSTS_NAMESPACES
+                .iter()
+                .any(|namespace| name.starts_with(namespace));
             if let (ComponentItem::ComponentInstance(ty), false) = (item.ty, of_host) {
                 let (interface, engine) = (name.to_owned(), engine.clone());
                 self.0.push(Export {
@@ -74,6 +76,9 @@ pub struct ImportProblem {
 /// Imports that other components serve, with who does.
 pub type Calls = Vec<(String, ComponentName)>;
 
+/// Namespaces whose interfaces components export for the host, not for each other.
+const HOSTS_NAMESPACES: &[&str] = &["wasi:", "wasmcloud:", "spin:", "fermyon:"];
+
 /// What is said of an import that nobody provides.
 pub const NOBODY_EXPORTS: &str = "the host does not provide it and no other component of the \
                                   application exports it: add the component that does";
@@ -110,7 +115,9 @@ pub fn host_linker(engine: &Engine, concurrent: bool) -> wasmtime::Result<Linker
     config_2024_09_27::Imports::add_to_linker::<_, View>(host, state)?;
     config_draft::Imports::add_to_linker::<_, View>(host, state)?;
     logging::Imports::add_to_linker::<_, View>(host, state)?;
+    secrets::Secrets::add_to_linker::<_, View>(host, state)?;
     messaging::Messages::add_to_linker::<_, View>(host, state)?;
+    views::spin::add_to_linker(host, concurrent)?;
     if concurrent {
         tasks::add_to_linker(host)?;
     }
@@ -275,6 +282,11 @@ pub fn refusal(import: &str, name: &ComponentName, grants: &Grants) -> Refusal {
         Verdict::NotGranted { line } => Refusal::Host(format!(
             "nothing grants it: add `{line}` to [component.{name}.grants]"
         )),
+        Verdict::OtherVersions { .. } if import.contains("@0.2.0-rc-2023-") => Refusal::Host(
+            "it is of a release candidate of WASI 0.2 of 2023, whose functions have other names \
+                 and types: build the component with a newer SDK"
+                .to_owned(),
+        ),
         Verdict::OtherVersions { versions } => Refusal::Host(format!(
             "this host provides the versions {}",
             versions.join(", ")

@@ -10,14 +10,14 @@ use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use super::bindings::lifecycle::MigratingIndices;
-use super::bindings::messaging::MessagesIndices;
+use super::bindings::spin_http_handler::HttpHandlerIndices;
 use super::compile::{CompileCache, CompileError, Origin};
 use super::engine::{EngineKind, Engines, PoolLimits};
 use super::error::InvokeError;
-use super::http::{HttpExport, concurrent, sync};
+use super::http::{HttpExport, concurrent, sync, whole};
 use super::instance::Instances;
 use super::linker::{self, Calls, Exports, ImportProblem};
-use super::messages::Handler as MessageHandler;
+use super::messages::{Export as MessageExport, Handler as MessageHandler};
 use super::migration::Migration;
 use super::shape::shape;
 use super::state::{Context, InstanceState};
@@ -364,7 +364,8 @@ fn ready(
 ) -> Loaded {
     let service = ServiceIndices::new(&pre).ok();
     let proxy = ProxyIndices::new(&pre).ok();
-    let messages = MessagesIndices::new(&pre).ok();
+    let messages = MessageExport::of(&pre);
+    let whole = HttpHandlerIndices::new(&pre).ok();
     let migration = MigratingIndices::new(&pre).ok();
     // A 0.3 handler's instances are shared by its own means; here they are made one by one.
     let reuse_max = if service.is_some() {
@@ -388,9 +389,11 @@ fn ready(
             instances.clone(),
             indices,
         ))),
-        (None, None) => None,
+        (None, None) => {
+            whole.map(|indices| HttpExport::Whole(whole::Handler::new(instances.clone(), indices)))
+        }
     };
-    let messages = messages.map(|indices| MessageHandler::new(instances.clone(), indices));
+    let messages = messages.map(|export| MessageHandler::new(instances.clone(), export));
     let migration = migration.map(|indices| Migration::new(instances.clone(), indices));
     Loaded {
         component,

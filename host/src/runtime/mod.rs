@@ -12,6 +12,7 @@
 
 mod background;
 mod bindings;
+mod by_export;
 mod calls;
 mod check;
 mod compile;
@@ -33,26 +34,29 @@ mod shape;
 mod state;
 mod stats;
 mod tasks;
+mod told;
 mod trace;
 mod views;
 mod work;
 
 pub use background::Background;
+pub use by_export::bind_by_export;
 pub use check::{check_artifact, check_imports};
 pub use compile::{CompileCache, CompileError, Origin};
 pub use engine::{EngineKind, Engines, PoolLimits};
 pub use error::InvokeError;
-pub use http::{GuestBody, HttpExport};
+pub use http::{GuestBody, HTTP_EXPORTS, HttpExport};
 pub use instance::Instances;
 pub use interfaces::{ACCEPTED, Accepted, Need, Verdict, verdict};
 pub use linker::{Exports, ImportProblem};
 pub use load::{Artifact, Compiled, LoadError, Loaded, Runtime, World};
-pub use messages::Handler as MessageHandler;
+pub use messages::{Handler as MessageHandler, Incoming, MESSAGE_EXPORTS};
 pub use migration::{Migration, MigrationError};
 pub use peers::{Callee, Peers};
 pub use shape::{Shape, ShapeError, shape, whole_wit, wit};
 pub use state::{Backends, Context, Over};
 pub use stats::{Sample, Stats};
+pub use told::tell;
 pub use trace::{SpanId, Trace, TraceId};
 pub use work::{CALL_DEPTH_MAX, Work, WorkKind, WorkName};
 

@@ -7,6 +7,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -15,13 +17,12 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::error::InvokeError;
 use super::state::Context;
+use super::told::tell_chained;
 use super::trace::{self, Trace};
 use super::work::Work;
-use crate::manifest::model::{HostPattern, OutboundHost, Scheme};
+use crate::manifest::internal_component;
+use crate::manifest::model::Grants;
 use crate::name::ComponentName;
-
-/// The domain under which components find each other.
-const INTERNAL_SUFFIX: &str = ".internal";
 
 /// Pieces of a body that a 0.2 guest may have written and nobody taken yet. With one it would wait for
 /// the last piece to be taken before it could end, and most responses are one piece.
@@ -29,6 +30,12 @@ const BODY_PIECES: usize = 2;
 
 /// Largest of these pieces, in bytes: what they may hold together is wasmtime's default of 1 MiB.
 const BODY_PIECE_BYTES: usize = 512 * 1024;
+
+/// The host by which guests ask the application itself whose libraries ask for one, as in Spin.
+const ITSELF_ALIAS: &str = "self.alt";
+
+/// The host that the application sees itself asked for.
+const ITSELF_HOST: &str = "localhost";
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Io), Error>;
@@ -45,6 +52,22 @@ impl Outbound {
         Self { context, work }
     }
 
+    /// Sends a request to a component, or to the one whose route it takes.
+    fn in_process(
+        &self,
+        component: Option<ComponentName>,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> impl Future<Output = Sent> + Send + use<> {
+        send_in_process(
+            self.context.clone(),
+            self.work.next(),
+            component,
+            request,
+            options.unwrap_or_default(),
+        )
+    }
+
     /// Turns to another piece of work.
     pub fn turn_to(&mut self, work: Work) {
         self.work = work;
@@ -56,7 +79,11 @@ impl Outbound {
 enum Destination {
     Network,
     Component(ComponentName),
-    Denied { grant: String },
+    /// Whoever answers the application's own route for it.
+    Itself,
+    Denied {
+        grant: String,
+    },
 }
 
 impl WasiHttpHooks for Outbound {
@@ -82,7 +109,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let destination = match &self.context.ambient {
             Some(_) => Destination::Network,
-            None => destination(request.uri(), &self.context.grants.outbound_http),
+            None => destination(request.uri(), &self.context.grants),
         };
         match destination {
             Destination::Network => {
@@ -96,21 +123,25 @@ impl WasiHttpHooks for Outbound {
                     Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
                 })
             }
-            Destination::Component(component) => Box::new(to_component(
-                self.context.clone(),
-                self.work.next(),
-                component,
-                request,
-                options.unwrap_or_default(),
-            )),
+            Destination::Component(component) => {
+                if self.context.route_headers {
+                    tell_chained(&mut request);
+                }
+                let to = Some(component);
+                Box::new(self.in_process(to, request, options))
+            }
+            Destination::Itself => {
+                origin_form(&mut request);
+                Box::new(self.in_process(None, request, options))
+            }
             Destination::Denied { grant } => {
                 tracing::warn!(
                     component = %self.context.component,
                     revision = %self.context.revision,
                     request_id = self.work.id,
                     trace_id = self.work.trace_id(),
-                    "outbound request denied: to allow it, add {grant:?} to outbound_http in [component.{}.grants]",
-                    self.context.component,
+                    "outbound request denied: to allow it, add {grant:?} to {}",
+                    self.context.where_granted("outbound_http", "allowed_outbound_hosts"),
                 );
                 Box::new(async { Err(Error::HttpRequestDenied) })
             }
@@ -118,10 +149,19 @@ impl WasiHttpHooks for Outbound {
     }
 }
 
-async fn to_component(
+/// A request to the application itself, as a client would send it.
+fn origin_form(request: &mut Request<WasiBody>) {
+    let target = request.uri().path_and_query().cloned();
+    *request.uri_mut() = target.unwrap_or(PathAndQuery::from_static("/")).into();
+    let host = HeaderValue::from_static(ITSELF_HOST);
+    request.headers_mut().insert(HOST, host);
+}
+
+/// Sends a request to a component, or to the one whose route it takes.
+async fn send_in_process(
     context: Arc<Context>,
     mut work: Work,
-    component: ComponentName,
+    component: Option<ComponentName>,
     request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Sent {
@@ -137,7 +177,10 @@ async fn to_component(
     }
     let (request_id, trace_id) = (work.id, work.trace_id());
     // There is nothing to connect to, so a time for connecting is always kept.
-    let asked = peers.http(&component, request, work);
+    let asked = match &component {
+        Some(component) => peers.http(component, request, work),
+        None => peers.itself(request, work),
+    };
     let answered = match options.first_byte_timeout {
         Some(limit) => tokio::time::timeout(limit, asked)
             .await
@@ -147,7 +190,7 @@ async fn to_component(
     let response = answered.map_err(|error| {
         tracing::warn!(
             component = %context.component,
-            callee = %component,
+            callee = component.as_ref().map(tracing::field::display),
             request_id,
             trace_id,
             error = %error,
@@ -231,61 +274,47 @@ fn to_error_code(error: &InvokeError) -> Error {
     }
 }
 
-fn destination(uri: &Uri, granted: &[OutboundHost]) -> Destination {
-    let scheme = match uri.scheme_str() {
-        Some("http") => Scheme::Http,
-        _ => Scheme::Https,
-    };
-    let port = uri.port_u16().unwrap_or(match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    });
-    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    let internal = host.strip_suffix(INTERNAL_SUFFIX);
-    for grant in granted
-        .iter()
-        .filter(|grant| grant.scheme == scheme && grant.port == port)
-    {
-        match &grant.host {
-            HostPattern::Component(name) if internal == Some(name.as_str()) => {
-                return Destination::Component(name.clone());
+fn destination(uri: &Uri, grants: &Grants) -> Destination {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let standard = if scheme == "http" { 80 } else { 443 };
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() || host == ITSELF_ALIAS {
+        if grants.allows_itself("http") || grants.allows_itself("https") {
+            return Destination::Itself;
+        }
+        return Destination::Denied {
+            grant: "http://self".to_owned(),
+        };
+    }
+    let allowed = grants.allows(scheme, host, uri.port_u16().unwrap_or(standard));
+    match internal_component(host) {
+        // There is no TLS between components: whoever asks for it means another host of that name.
+        Some(component) if allowed && scheme == "http" => Destination::Component(component),
+        None if allowed => Destination::Network,
+        Some(_) | None => {
+            let port = uri.port_u16().map(|port| format!(":{port}"));
+            let (host, port) = (host.to_ascii_lowercase(), port.unwrap_or_default());
+            Destination::Denied {
+                grant: format!("{scheme}://{host}{port}"),
             }
-            HostPattern::Exact(exact) if internal.is_none() && *exact == host => {
-                return Destination::Network;
-            }
-            HostPattern::Below(domain) if internal.is_none() && is_below(&host, domain) => {
-                return Destination::Network;
-            }
-            HostPattern::Component(_) | HostPattern::Exact(_) | HostPattern::Below(_) => {}
         }
     }
-    let scheme = uri.scheme_str().unwrap_or("https");
-    let port = uri
-        .port_u16()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
-    Destination::Denied {
-        grant: format!("{scheme}://{host}{port}"),
-    }
-}
-
-fn is_below(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain)
-        .is_some_and(|label| label.len() > 1 && label.ends_with('.'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::model::{HostPattern, OutboundHost, Ports, Scheme};
 
     fn grant(scheme: Scheme, host: HostPattern, port: u16) -> OutboundHost {
+        let port = Ports::One(port);
         OutboundHost { scheme, host, port }
     }
 
     #[test]
     fn only_what_is_granted_is_reached() {
         let auth: ComponentName = "auth".parse().expect("a name");
-        let granted = [
+        let granted = vec![
             grant(
                 Scheme::Https,
                 HostPattern::Exact("api.example.com".into()),
@@ -298,6 +327,10 @@ mod tests {
             ),
             grant(Scheme::Http, HostPattern::Component(auth.clone()), 80),
         ];
+        let granted = Grants {
+            outbound: granted,
+            ..Grants::default()
+        };
         let find = |uri: &str| destination(&uri.parse().expect("a URI"), &granted);
         let denied = |uri: &str| matches!(find(uri), Destination::Denied { .. });
         assert_eq!(find("https://api.example.com/x"), Destination::Network);

@@ -20,13 +20,20 @@ pub struct Callee {
     pub lease: Arc<dyn Send + Sync>,
 }
 
-/// The other components of the application, reached through whatever revision is current.
+/// The application's components, reached through whatever revision is current.
 #[async_trait]
 pub trait Peers: Send + Sync {
     /// Sends an HTTP request to a component in process.
     async fn http(
         &self,
         component: &ComponentName,
+        request: Request<WasiBody>,
+        work: Work,
+    ) -> Result<Response<WasiBody>, InvokeError>;
+
+    /// Sends an HTTP request to whoever answers the route that its path and method have.
+    async fn itself(
+        &self,
         request: Request<WasiBody>,
         work: Work,
     ) -> Result<Response<WasiBody>, InvokeError>;

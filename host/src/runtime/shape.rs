@@ -1,12 +1,16 @@
 //! What can be told from an artifact's bytes without compiling them.
 
-use wasmparser::{CanonicalFunction, CanonicalOption, Encoding, Parser, Payload};
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentType, ComponentTypeDeclaration, Encoding,
+    InstanceTypeDeclaration, Parser, Payload,
+};
 
 /// A component's outline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     /// It uses the component model's asynchronous features, and so needs an engine with concurrency
-    /// support: WASI 0.3 interfaces, or functions lifted or lowered with `async`.
+    /// support: WASI 0.3 interfaces, functions whose type is `async`, or that are lifted or lowered
+    /// with `async`.
     pub concurrent: bool,
     /// The names of what it imports, in their order.
     pub imports: Vec<String>,
@@ -49,6 +53,11 @@ pub fn shape(bytes: &[u8]) -> Result<Shape, ShapeError> {
                     if depth == 0 {
                         shape.exports.push(name.to_owned());
                     }
+                }
+            }
+            Payload::ComponentTypeSection(types) => {
+                for ty in types {
+                    shape.concurrent |= has_async(&ty?);
                 }
             }
             Payload::ComponentCanonicalSection(functions) => {
@@ -108,6 +117,21 @@ pub fn whole_wit(bytes: &[u8]) -> anyhow::Result<String> {
 
 fn is_wasi_0_3(name: &str) -> bool {
     name.starts_with("wasi:") && name.contains("@0.3.")
+}
+
+/// Whether a type is, or names, that of a function which is `async`: such a type needs the engine's
+/// support even where the function is called as any other.
+fn has_async(ty: &ComponentType<'_>) -> bool {
+    match ty {
+        ComponentType::Func(function) => function.async_,
+        ComponentType::Instance(declarations) => declarations.iter().any(|declaration| {
+            matches!(declaration, InstanceTypeDeclaration::Type(ty) if has_async(ty))
+        }),
+        ComponentType::Component(declarations) => declarations.iter().any(|declaration| {
+            matches!(declaration, ComponentTypeDeclaration::Type(ty) if has_async(ty))
+        }),
+        ComponentType::Defined(_) | ComponentType::Resource { .. } => false,
+    }
 }
 
 fn is_async(function: &CanonicalFunction) -> bool {

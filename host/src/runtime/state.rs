@@ -21,6 +21,9 @@ use super::work::{Work, WorkKind, WorkName};
 use crate::capability::blobs::Blobs;
 use crate::capability::keyvalue::KeyValue;
 use crate::capability::mounts::MountedDirectory;
+use crate::capability::outbound::postgres::PostgresConnections;
+use crate::capability::outbound::redis::RedisConnections;
+use crate::capability::sqlite::Sqlite;
 use crate::capability::streams::{Delivery, Streams};
 use crate::manifest::ambient::{Ambient, Sockets};
 use crate::manifest::model::{Grants, Limits, Reuse};
@@ -35,6 +38,12 @@ pub struct Backends {
     pub streams: Arc<dyn Streams>,
     /// Blob containers.
     pub blobs: Blobs,
+    /// SQLite databases.
+    pub sqlite: Arc<Sqlite>,
+    /// Components' own connections to Redis servers.
+    pub redis: Arc<RedisConnections>,
+    /// Components' own connections to PostgreSQL servers.
+    pub postgres: Arc<PostgresConnections>,
     /// The other components, once dispatch is there.
     pub peers: OnceLock<Weak<dyn Peers>>,
 }
@@ -55,6 +64,8 @@ pub struct Context {
     pub reuse: Reuse,
     /// Configuration values: what `wasi:config` answers.
     pub config: Vec<(String, String)>,
+    /// Secrets that it may read by name.
+    pub secrets: Vec<(String, String)>,
     /// Configuration and secrets: what the environment holds.
     pub environment: Vec<(String, String)>,
     /// Directories that it sees.
@@ -63,6 +74,8 @@ pub struct Context {
     pub ambient: Option<Ambient>,
     /// Numbers its instances, where they are told.
     pub instance_ids: AtomicU64,
+    /// Its requests to other components are told how they got there.
+    pub route_headers: bool,
     /// Who fulfils its capabilities.
     pub backends: Arc<Backends>,
     /// Where its work is counted.
@@ -74,6 +87,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// The place in the manifest where something is granted: `key` among Wharf's own grants, which Spin
+    /// calls `in_spin`.
+    pub fn where_granted(&self, key: &str, in_spin: &str) -> String {
+        let component = &self.component;
+        match self.grants.refuse_when_called {
+            true => format!("{in_spin} in [component.{component}]"),
+            false => format!("{key} in [component.{component}.grants]"),
+        }
+    }
+
     /// Counts a trap.
     pub fn trapped(&self) {
         self.metrics.traps.inc();

@@ -144,7 +144,7 @@ pub fn build(
         if !fresh {
             build_one(component, recipe, progress)?;
         }
-        let artifact = component.artifact.path.clone();
+        let artifact = component.artifact.built().to_owned();
         built.push(Built {
             component: component.name.clone(),
             artifact,
@@ -190,11 +190,11 @@ fn build_one(
             output,
         });
     }
-    let path = &component.artifact.path;
+    let path = component.artifact.built();
     if !path.is_file() {
         return Err(BuildError::NoArtifact {
             component: name.clone(),
-            path: path.clone(),
+            path: path.to_owned(),
         });
     }
     before.stamp(&resolved, &build).map_err(run_error)
@@ -221,7 +221,7 @@ fn set_up(
         RustToolchain::find(workdir).ok()
     };
     let c = if build.c_toolchain {
-        let target = Layout::of(&component.artifact.path).cargo_target;
+        let target = Layout::of(component.artifact.built()).cargo_target;
         let path = target.unwrap_or_else(|| workdir.clone());
         if path.to_string_lossy().contains(char::is_whitespace) {
             return Err(BuildError::Spaces {

@@ -118,7 +118,7 @@ impl Environment {
         rust: Option<&RustToolchain>,
         c: Option<&CCompiler>,
     ) -> Self {
-        let layout = Layout::of(&component.artifact.path);
+        let layout = Layout::of(component.artifact.built());
         let mut environment = Self {
             set: BTreeMap::new(),
             layout,

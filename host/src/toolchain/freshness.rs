@@ -104,7 +104,7 @@ pub fn needs_build(component: &Component) -> bool {
 }
 
 fn is_fresh(component: &Component, build: &Build) -> bool {
-    let artifact = &component.artifact.path;
+    let artifact = component.artifact.built();
     let Some(stamp) = read_stamp(artifact) else {
         return false;
     };
@@ -148,7 +148,7 @@ impl Before {
         let files = if uses_cargo(build) {
             None
         } else {
-            files_below(&build.workdir, &component.artifact.path).map(states)
+            files_below(&build.workdir, component.artifact.built()).map(states)
         };
         Self {
             started: SystemTime::now(),
@@ -159,7 +159,7 @@ impl Before {
     /// Stamps the artifact after a build that succeeded. What changed while it ran may or may not
     /// have gone in: the artifact then gets no stamp and is built again next time.
     pub(super) fn stamp(self, component: &Component, build: &Build) -> io::Result<()> {
-        let artifact = &component.artifact.path;
+        let artifact = component.artifact.built();
         let inputs = if uses_cargo(build) {
             self.cargo_inputs(artifact, build)
                 .map(|inputs| (inputs, BTreeSet::new()))
@@ -268,7 +268,7 @@ impl Inputs {
     /// Those of a component whose paths are resolved.
     pub(super) fn of(component: &Component, build: &Build) -> Self {
         let sources = if uses_cargo(build) {
-            cargo_sources(&component.artifact.path, build)
+            cargo_sources(component.artifact.built(), build)
         } else {
             None
         };

@@ -1,4 +1,5 @@
-//! Sets up what building components needs, builds them, and says what a machine lacks.
+//! Makes components: fetches them or builds them, sets up what building needs, and says what a machine
+//! lacks.
 //!
 //! ```text
 //! build: fresh? --yes--> nothing to do
@@ -16,9 +17,11 @@ mod debian_target;
 mod doctor;
 mod environment;
 mod freshness;
+mod new;
 mod progress;
 mod resolved;
 mod rust;
+mod sources;
 mod system;
 mod tool;
 mod watch;
@@ -26,7 +29,12 @@ mod watch;
 pub use build::{BuildError, Built, build};
 pub use doctor::{Finding, State, doctor};
 pub use freshness::needs_build;
+pub use new::{NewError, Template, Written, new};
 pub use progress::{Console, Progress, Silent};
+pub use sources::{
+    Access, ComposeError, Part, ProvideError, Pulled, Pushed, SourceError, component, compose,
+    provide, provide_file, provide_one, pull, push_application, push_file,
+};
 pub use system::System;
 pub use tool::{Found, Tool, ensure, test_tools};
 pub use watch::{Changes, Stopper, WatchError, Watcher};

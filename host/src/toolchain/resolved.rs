@@ -4,9 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::model::{Build, Component};
+use crate::manifest::model::{Artifact, Build, Component};
 
-/// Resolves the paths of `component` and of its `build`. The artifact need not be there yet.
+/// Resolves the paths of `component` and of its `build`, whose file is the artifact then. It need not
+/// be there yet.
 ///
 /// # Errors
 ///
@@ -17,8 +18,8 @@ pub(super) fn resolve(component: &Component, build: &Build) -> io::Result<(Compo
         ..build.clone()
     };
     let mut resolved = component.clone();
-    let artifact = std::path::absolute(&component.artifact.path)?;
-    resolved.artifact.path = canonical_as_far_as_it_exists(&artifact)?;
+    let artifact = std::path::absolute(component.artifact.built())?;
+    resolved.artifact = Artifact::file(canonical_as_far_as_it_exists(&artifact)?);
     Ok((resolved, build))
 }
 

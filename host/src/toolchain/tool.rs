@@ -1,6 +1,6 @@
 //! The programs that building and testing need: how each is found, and how to get it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,6 +26,12 @@ pub enum Tool {
     Node,
     /// A Redis server, for the tests of what runs on one.
     RedisServer,
+    /// A PostgreSQL server, for the tests of components that connect to one.
+    PostgresServer,
+    /// A registry, for the tests of what is pushed to one and pulled from it.
+    Registry,
+    /// Python that can make virtual environments, for the test of components in it.
+    Python,
 }
 
 /// A program as found.
@@ -44,6 +50,9 @@ impl Tool {
             Self::Chromium => "Chromium",
             Self::Node => "Node.js with npm",
             Self::RedisServer => "Redis server",
+            Self::PostgresServer => "PostgreSQL server",
+            Self::Registry => "container registry",
+            Self::Python => "Python with venv",
         }
     }
 
@@ -55,6 +64,9 @@ impl Tool {
             Self::Chromium => "the tests of the page have no browser",
             Self::Node => "the tests of the page cannot drive the browser",
             Self::RedisServer => "the tests of several hosts have nothing to share",
+            Self::PostgresServer => "the tests of PostgreSQL have nobody to connect to",
+            Self::Registry => "the tests of artifacts in registries have none",
+            Self::Python => "the test of a component in Python cannot build it",
         }
     }
 
@@ -66,6 +78,9 @@ impl Tool {
             Self::Chromium => find_chromium(),
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
             Self::RedisServer => on_path("redis-server"),
+            Self::PostgresServer => find_postgres(),
+            Self::Registry => on_path("docker-registry").or_else(|| on_path("registry")),
+            Self::Python => on_path("python3").filter(|path| has_venv(path)),
         };
         path.map(|path| Found { path })
     }
@@ -104,6 +119,16 @@ impl Tool {
             // Arch has Valkey in its place, which answers to both names.
             (Self::RedisServer, System::Arch) => &["valkey"],
             (Self::RedisServer, _) => &["redis"],
+            (Self::PostgresServer, System::Other) => &[],
+            (Self::PostgresServer, System::Fedora) => &["postgresql-server"],
+            (Self::PostgresServer, _) => &["postgresql"],
+            (Self::Registry, System::Debian | System::Alpine) => &["docker-registry"],
+            (Self::Registry, System::Fedora) => &["docker-distribution"],
+            (Self::Registry, _) => &[],
+            (Self::Python, System::Debian) => &["python3-venv"],
+            (Self::Python, System::Fedora | System::Alpine) => &["python3"],
+            (Self::Python, System::Arch | System::MacOs) => &["python"],
+            (Self::Python, System::Other) => &[],
         }
     }
 
@@ -142,6 +167,13 @@ fn wasi_sdk_command(system: System, root: bool) -> String {
     )
 }
 
+/// Debian keeps what fills a virtual environment in a package of its own.
+fn has_venv(python: &Path) -> bool {
+    let mut command = Command::new(python);
+    let asked = command.args(["-c", "import ensurepip, venv"]).output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
 /// `CHROMIUM` names one; else the names under which systems have it.
 fn find_chromium() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("CHROMIUM") {
@@ -161,6 +193,16 @@ fn find_chromium() -> Option<PathBuf> {
         .filter(|path| is_executable(path))
 }
 
+/// On the path, or where Debian has each version's own directory.
+fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut servers =
+        versions.filter_map(|version| Some(version.ok()?.path().join("bin/postgres")));
+    on_path("postgres").or_else(|| servers.find(|path| is_executable(path)))
+}
+
 /// What the tests need.
 pub fn test_tools() -> &'static [Tool] {
     &[
@@ -169,6 +211,9 @@ pub fn test_tools() -> &'static [Tool] {
         Tool::Chromium,
         Tool::Node,
         Tool::RedisServer,
+        Tool::PostgresServer,
+        Tool::Registry,
+        Tool::Python,
     ]
 }
 

@@ -65,7 +65,9 @@ impl OperateError {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Stream(StreamError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             // Not 503: asking again helps once consumers have caught up, and the backend is well.
-            Self::Stream(StreamError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Stream(StreamError::Full { .. } | StreamError::TooManySubjects { .. }) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Self::Silent { .. }
             | Self::Stream(StreamError::Backend { .. } | StreamError::Index { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE

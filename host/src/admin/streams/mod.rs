@@ -25,7 +25,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use crate::capability::streams::{
     EntryId, Group, LENGTH_MAX_DEFAULT, Message, StreamError, Streams,
 };
-use crate::manifest::model::{StreamLimits, Subscription};
+use crate::manifest::model::{StreamLimits, Subscription, Wildcard};
 use crate::name::{ComponentName, Subject};
 pub(super) use calls::{Call, answer};
 pub use error::OperateError;
@@ -48,6 +48,8 @@ const READ_AT_ONCE: usize = 16;
 pub struct Subscribed {
     /// The subscriptions that hold.
     pub subscriptions: Vec<Subscription>,
+    /// What subscribes to subjects that are not there yet.
+    pub wildcards: Vec<Wildcard>,
     /// Subjects with limits of their own.
     pub limits: BTreeMap<Subject, StreamLimits>,
 }
@@ -214,7 +216,11 @@ impl StreamsOperator {
         request: PublishRequest,
     ) -> Result<EntryId, OperateError> {
         let message = message(subject, request)?;
-        self.known(subject).await?;
+        let subscribed = (self.subscribed)();
+        let mut patterns = subscribed.wildcards.iter().map(|one| &one.pattern);
+        if !patterns.any(|pattern| pattern.matches(subject)) {
+            self.known(subject).await?;
+        }
         let entry = self.streams.publish(message).await?;
         tracing::info!(%subject, entry_id = %entry, "message published by an operator");
         Ok(entry)

@@ -57,6 +57,7 @@ async fn desk() -> Desk {
                 max: Duration::from_secs(1),
             },
         }],
+        wildcards: Vec::new(),
         limits: BTreeMap::from([(subject("work"), StreamLimits { length_max: 7 })]),
     };
     Desk {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::name::{ComponentName, StoreLabel};
+use crate::name::{ComponentName, Digest, StoreLabel};
 
 /// Longest key, in bytes. Keys are held whole in the branch pages of the embedded store's tree
 /// (4 KiB each); at 1 KiB several still fit, so that the tree stays flat.
@@ -48,7 +48,16 @@ impl StoreId {
         Self(format!("label/{label}").into())
     }
 
-    /// The identifier as text: `component/<name>` or `label/<label>`.
+    /// The store that components know by `name`, which need not be a label, shared by all who may open
+    /// stores of any name.
+    pub fn named(name: &str) -> Self {
+        match name.parse() {
+            Ok(label) => Self::label(&label),
+            Err(_) => Self(format!("named/{}", Digest::of(name.as_bytes())).into()),
+        }
+    }
+
+    /// The identifier as text: `component/<name>`, `label/<label>` or `named/<digest>`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -14,12 +14,14 @@
 //! decided about a failed delivery (how often, how long between) is the caller's policy, not ours.
 
 mod embedded;
+mod patterns;
 mod redis;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::EmbeddedStreams;
+pub use patterns::{PATTERN_SUBJECTS_MAX, PatternStreams};
 
 pub use self::redis::RedisStreams;
 
@@ -192,6 +194,16 @@ pub enum StreamError {
         subject: Subject,
         /// How many entries it may hold.
         length_max: u64,
+    },
+    /// Patterns match as many subjects as can be subscribed to, and this would be one more.
+    #[error(
+        "subject {subject} would be one more than the {subjects_max} that subscriptions by pattern may match: publish to fewer subjects, or subscribe to them by name"
+    )]
+    TooManySubjects {
+        /// Which subject.
+        subject: Subject,
+        /// How many there may be.
+        subjects_max: usize,
     },
     /// The delivery's lease ran out and another claim has the entry, or it was settled already.
     #[error("the lease on entry {entry} for {group} was lost")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use super::sources::{self, Sources};
 use super::up;
 use crate::config::model::{HostConfig, OneComponent};
 use crate::config::{self, Overrides};
@@ -50,7 +51,7 @@ const BODY_PIECE_BYTES: usize = 1024 * 1024;
 /// done is refused, and says what to do.
 #[derive(Args)]
 pub struct Serve {
-    /// The component.
+    /// The component: a file, an http or https URL, or oci://HOST/NAME:TAG.
     component: PathBuf,
     /// Where to listen for requests; port 0 takes any free port.
     #[arg(long, value_name = "ADDR", default_value = ADDR)]
@@ -120,6 +121,8 @@ pub struct Serve {
     /// them. WHARF_LOG filters them (`info` by default).
     #[arg(long, value_enum, default_value = "pretty")]
     log_format: LogFormat,
+    #[command(flatten)]
+    sources: Sources,
 }
 
 /// Options of `wasmtime serve` that Wharf does not have.
@@ -188,9 +191,9 @@ impl Serve {
         let config = self.host_config(&asked, scratch.path())?;
         let print = self.print_addresses;
         let pretty = matches!(self.log_format, LogFormat::Pretty);
-        let (component, keyvalue) = (self.component.clone(), asked.keyvalue);
-        let application = self.application(asked, config.engine.memory_bytes_max)?;
-        check_imports(&component, keyvalue)?;
+        let artifact = self.sources.file(&self.component, sources::to_log)?;
+        check_imports(&artifact.path, asked.keyvalue)?;
+        let application = self.application(asked, artifact, config.engine.memory_bytes_max)?;
         let name = application.name.clone();
         let tell = move |addresses| {
             up::tell(&name, addresses, print);
@@ -245,7 +248,12 @@ impl Serve {
     }
 
     /// The manifest that the options stand for: one component, which has every route.
-    fn application(self, asked: Asked, memory_bytes_max: usize) -> anyhow::Result<Application> {
+    fn application(
+        self,
+        asked: Asked,
+        artifact: Artifact,
+        memory_bytes_max: usize,
+    ) -> anyhow::Result<Application> {
         let name = name_of(&self.component);
         let time = asked.timeout.unwrap_or(NO_LIMIT);
         let limits = Limits {
@@ -286,7 +294,7 @@ impl Serve {
                 concurrent_max: self.max_instance_concurrent_reuse_count,
                 idle_timeout: self.idle_instance_timeout,
             },
-            ..Component::new(name.clone(), Artifact::file(self.component))
+            ..Component::new(name.clone(), artifact)
         };
         Ok(Application {
             components: BTreeMap::from([(name.clone(), component)]),
@@ -322,13 +330,15 @@ fn check_imports(path: &Path, keyvalue: bool) -> anyhow::Result<()> {
     }
 }
 
-/// The file's name where that can be a component's, as it mostly can.
+/// The file's name where that can be a component's, as it mostly can; what follows a name in a
+/// reference or a URL does not belong to it.
 fn name_of(path: &Path) -> ComponentName {
     let stem = path
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
-    let name = stem.to_ascii_lowercase().replace(['_', '.'], "-");
+    let name = stem.split([':', '@', '?']).next().unwrap_or_default();
+    let name = name.to_ascii_lowercase().replace(['_', '.'], "-");
     name.parse()
         .unwrap_or_else(|_| "component".parse().expect("a valid name"))
 }
@@ -366,6 +376,7 @@ fn mount(text: &str) -> Mount {
         guest: guest.to_owned(),
         source: MountSource::Directory(PathBuf::from(host)),
         writable: true,
+        digest: None,
     }
 }
 

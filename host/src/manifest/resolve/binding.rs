@@ -44,8 +44,7 @@ fn route(raw: &raw::Route, known: &Known<'_>, report: &mut Report) -> Option<Rou
     Some(Route {
         host: raw.host.as_ref().map(|host| host.value.0.0.clone()),
         methods: methods.unwrap_or_default(),
-        path: raw.path.as_ref()?.value.0.clone(),
-        component: component?,
+        ..Route::new(raw.path.as_ref()?.value.0.clone(), component?)
     })
 }
 

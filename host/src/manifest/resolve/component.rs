@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::Known;
 use crate::document::{Located, Map, Report, SPAN_MIN, Short, Text};
-use crate::manifest::defaults;
 use crate::manifest::forms::EnvironmentName;
 use crate::manifest::model::{
-    Access, Artifact, Build, Component, Drain, Grants, HostPattern, Limits, OutboundHost, Reuse,
-    Secret,
+    Access, Artifact, Build, Component, DatabaseSource, Drain, Grants, HostPattern, Limits, Origin,
+    OutboundHost, Reuse, Secret, Source,
 };
 use crate::manifest::raw::{self, Manifest};
-use crate::name::ComponentName;
+use crate::name::{ComponentName, DatabaseName};
 
 /// A page of linear memory (WebAssembly core specification, section 2.5.4).
 const PAGE_BYTES: usize = 64 << 10;
@@ -46,13 +45,19 @@ fn component(
 ) -> Option<Component> {
     let artifact = artifact(raw.artifact.as_ref(), directory, report);
     let build = raw.build.as_ref();
+    if let (Some(build), Some(artifact)) = (build, &artifact)
+        && artifact.origin.is_some()
+    {
+        let what = "makes an artifact that is fetched";
+        report.problem(&build.at, what, "remove it, or name the file that it makes");
+    }
     let build = build.and_then(|build| self::build(&build.value, directory, report));
     let grants = raw.grants.as_ref();
-    let grants = grants.map(|grants| self::grants(&grants.value, known, report));
+    let grants = grants.map(|grants| self::grants(name, &grants.value, known, report));
     let environment = environment(raw.environment.as_ref());
     let secrets = secrets(raw.secrets.as_ref(), &environment, report);
     let limits = raw.limits.as_ref();
-    let limits = limits.map(|limits| self::limits(&limits.value, report));
+    let limits = limits.map(|limits| self::limits(&limits.value, Limits::default(), report));
     let reuse = raw.reuse.as_ref();
     let reuse = reuse.map(|reuse| self::reuse(&reuse.value, report));
     let preemption = raw.preemption.as_ref();
@@ -78,8 +83,25 @@ fn artifact(
     report: &mut Report,
 ) -> Option<Artifact> {
     let Short(raw) = &raw?.value;
-    let path = below(directory, raw.path.as_ref()?, report)?;
+    let written = raw.path.as_ref()?;
     let sha256 = raw.sha256.as_ref().map(|digest| digest.value.0);
+    if let Some(source) = Source::remote(&written.value) {
+        if let Some(wrong) = source.wrong() {
+            let fix = "write a path, an http or https URL, or oci://HOST/NAME:TAG";
+            report.problem(&written.at, wrong, fix);
+            return None;
+        }
+        if matches!(source, Source::Url(_)) && sha256.is_none() {
+            let what = "is fetched again at each start, whatever it then is";
+            report.warning(&written.at, what, "pin it: { path = URL, sha256 = HEX }");
+        }
+        let origin = Origin {
+            sha256,
+            ..Origin::of(source)
+        };
+        return Some(Artifact::from_origin(origin));
+    }
+    let path = below(directory, written, report)?;
     Some(Artifact {
         sha256,
         ..Artifact::file(path)
@@ -112,7 +134,12 @@ fn below(directory: &Path, written: &Located<String>, report: &mut Report) -> Op
     Some(directory.join(&written.value))
 }
 
-fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
+fn grants(
+    component: &ComponentName,
+    raw: &raw::Grants,
+    known: &Known<'_>,
+    report: &mut Report,
+) -> Grants {
     let keyvalue = raw
         .keyvalue
         .as_ref()
@@ -141,8 +168,32 @@ fn grants(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Grants {
         keyvalue: keyvalue.unwrap_or_default(),
         blobstore,
         publish: publish.unwrap_or_default(),
-        outbound_http: outbound(raw, known, report),
+        outbound: outbound(raw, known, report),
+        sqlite: databases(component, raw, report),
+        ..Grants::default()
     }
+}
+
+/// The databases by their names, with a component's own under one that no manifest can give another.
+fn databases(
+    component: &ComponentName,
+    raw: &raw::Grants,
+    report: &mut Report,
+) -> BTreeMap<String, DatabaseSource> {
+    let names = raw.sqlite.as_ref();
+    let names = names.map(|list| distinct(&list.value, report));
+    let database = |name: DatabaseName| {
+        let file = match name.as_str() {
+            "default" => format!("component_{component}"),
+            shared => shared.to_owned(),
+        };
+        (name.to_string(), DatabaseSource::Own(file))
+    };
+    names
+        .unwrap_or_default()
+        .into_iter()
+        .map(database)
+        .collect()
 }
 
 fn outbound(raw: &raw::Grants, known: &Known<'_>, report: &mut Report) -> Vec<OutboundHost> {
@@ -216,8 +267,12 @@ fn secrets(
     secrets
 }
 
-fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
-    let default = Limits::default();
+/// Limits as `raw` has them; `default` where it leaves them out.
+pub(in crate::manifest) fn limits(
+    raw: &raw::Limits,
+    default: Limits,
+    report: &mut Report,
+) -> Limits {
     let deadline = report.span(raw.deadline.as_ref(), SPAN_MIN, default.deadline);
     let idle = report.span(raw.response_idle.as_ref(), SPAN_MIN, default.response_idle);
     let body = report.size(raw.request_body.as_ref(), default.request_body_bytes_max);
@@ -226,7 +281,7 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
         default.request_header_bytes_max,
     );
     Limits {
-        memory_bytes_max: memory(raw, report),
+        memory_bytes_max: memory(raw, default.memory_bytes_max, report),
         deadline,
         response_idle: idle,
         instances_max: report.count(raw.instances.as_ref(), default.instances_max),
@@ -237,19 +292,20 @@ fn limits(raw: &raw::Limits, report: &mut Report) -> Limits {
 }
 
 /// Linear memory grows by whole pages, so a limit is rounded up to them.
-fn memory(raw: &raw::Limits, report: &mut Report) -> usize {
-    let bytes: usize = report.size(raw.memory.as_ref(), defaults::MEMORY_BYTES_MAX);
+fn memory(raw: &raw::Limits, default: usize, report: &mut Report) -> usize {
+    let bytes: usize = report.size(raw.memory.as_ref(), default);
     if let Some(field) = &raw.memory
         && bytes > MEMORY_BYTES_CEILING
     {
         let what = "is more than a component can address";
         report.problem(&field.at, what, "write \"4GiB\" at most");
-        return defaults::MEMORY_BYTES_MAX;
+        return default;
     }
     bytes.next_multiple_of(PAGE_BYTES)
 }
 
-fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
+/// How far instances are shared.
+pub(in crate::manifest) fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
     let default = Reuse::default();
     let requests = raw.requests.as_ref();
     let requests_max = requests.map(|requests| report.count(Some(requests), 1_u32));
@@ -271,7 +327,8 @@ fn reuse(raw: &raw::Reuse, report: &mut Report) -> Reuse {
     }
 }
 
-fn drain(raw: &raw::Drain, report: &mut Report) -> Drain {
+/// How long a replaced revision may take.
+pub(in crate::manifest) fn drain(raw: &raw::Drain, report: &mut Report) -> Drain {
     let default = Drain::default();
     Drain {
         requests: report.span(raw.requests.as_ref(), SPAN_MIN, default.requests),

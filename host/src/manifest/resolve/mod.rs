@@ -2,10 +2,9 @@
 //! of a manifest must know of another.
 
 mod binding;
-mod component;
+pub(in crate::manifest) mod component;
 mod reach;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::model::Application;
@@ -27,12 +26,11 @@ pub(super) fn application(
     let streams = binding::streams(raw, report);
     let name = &raw.application.as_ref()?.value.name;
     let application = Application {
-        name: name.as_ref()?.value.0.0.clone(),
         components,
         routes,
         subscriptions,
         streams,
-        provided_secrets: BTreeMap::new(),
+        ..Application::new(name.as_ref()?.value.0.0.clone())
     };
     reach::warn(raw, &application, report);
     Some(application)

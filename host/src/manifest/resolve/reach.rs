@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::document::{Report, Text};
-use crate::manifest::model::{Application, HostPattern};
+use crate::manifest::model::{Application, HostPattern, Route};
 use crate::manifest::raw::Manifest;
 use crate::name::{ComponentName, Subject};
 
@@ -33,10 +33,10 @@ pub(super) fn warn(raw: &Manifest, application: &Application, report: &mut Repor
 
 fn unreached(raw: &Manifest, application: &Application, report: &mut Report) {
     let reached: BTreeSet<&ComponentName> = {
-        let routes = application.routes.iter().map(|route| &route.component);
+        let routes = application.routes.iter().filter_map(Route::component);
         let subscriptions = application.subscriptions.iter().map(|s| &s.component);
         let callees = application.components.values().flat_map(|caller| {
-            let hosts = caller.grants.outbound_http.iter();
+            let hosts = caller.grants.outbound.iter();
             hosts.filter_map(|host| match &host.host {
                 HostPattern::Component(name) if *name != caller.name => Some(name),
                 _ => None,

@@ -74,7 +74,7 @@ fn the_media_application_is_accepted_without_a_warning() {
     assert_eq!(gateway.limits.request_body_bytes_max, 4 << 30);
     assert_eq!(gateway.limits.instances_max, 256);
     assert_eq!(
-        gateway.grants.outbound_http[0].to_string(),
+        gateway.grants.outbound[0].to_string(),
         "http://auth.internal"
     );
     assert_eq!(gateway.grants.publish, set(&["media.uploaded"]));

@@ -1,18 +1,20 @@
-//! Serving HTTP with a component, in either version of `wasi:http`.
+//! Serving HTTP with a component, in either version of `wasi:http`, or by the handler of Spin 1.
 //!
 //! ```text
 //! request -> limits -> sync (0.2): a task with its own instance      -> response -> body
-//!                   \-> concurrent (0.3): a shared instance's worker /
+//!                   |-> concurrent (0.3): a shared instance's worker /
+//!                   \-> whole (Spin 1): bodies in one piece         /
 //! ```
 //!
 //! The deadline counts to the first byte of the response; after that an idle limit counts between
 //! the pieces of its body, so that server-sent events live and a stuck stream does not. Bodies are
-//! streamed in both directions and never held whole.
+//! streamed in both directions and never held whole, but by the handler that has them so.
 
 mod body;
 pub mod concurrent;
 mod exchange;
 pub mod sync;
+pub mod whole;
 mod worker;
 
 use std::sync::Arc;
@@ -34,7 +36,13 @@ pub enum HttpExport {
     Sync(sync::Handler),
     /// `wasi:http/handler@0.3.x`.
     Concurrent(concurrent::Handler),
+    /// `fermyon:spin/inbound-http`.
+    Whole(whole::Handler),
 }
+
+/// The exports of which a component needs one to serve HTTP.
+pub const HTTP_EXPORTS: &str =
+    "wasi:http/incoming-handler, wasi:http/handler or fermyon:spin/inbound-http";
 
 impl HttpExport {
     /// Has the component answer `request`. `lease` is held until its work has ended.
@@ -60,6 +68,7 @@ impl HttpExport {
             Self::Sync(handler) => handler.handle(request, work, lease).await,
             // Boxed, since it is the larger one by far and the other one would be moved with its size.
             Self::Concurrent(handler) => Box::pin(handler.handle(request, work, lease)).await,
+            Self::Whole(handler) => Box::pin(handler.handle(request, work, lease)).await,
         }
     }
 }

@@ -24,7 +24,7 @@ const MESSAGE_PREFIX: &str = "wharf.message.";
 const HEADER_PREFIX: &str = "header.";
 
 impl InstanceState {
-    fn config_value(&self, key: &str) -> Option<String> {
+    pub(super) fn config_value(&self, key: &str) -> Option<String> {
         if let Some(about) = key.strip_prefix(MESSAGE_PREFIX) {
             return of_message(self.delivery.as_deref()?, about);
         }

@@ -1,7 +1,8 @@
 //! `wasi:keyvalue`, both drafts, from one trait.
 //!
 //! `default`, and the empty identifier that wasmtime uses, are the component's own store; any other
-//! label is a store that the application shares among those whom it is granted to.
+//! label is a store that the application shares among those whom it is granted to. Whoever may open
+//! stores of any name shares all of them, `default` as well.
 
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ const OWN: &str = "default";
 
 /// An open store.
 pub struct Bucket {
-    backend: Arc<dyn KeyValue>,
-    store: StoreId,
+    pub(super) backend: Arc<dyn KeyValue>,
+    pub(super) store: StoreId,
     /// The last key of each page that was listed: what draft's numeric cursors stand for.
     pages: Vec<String>,
 }
@@ -36,40 +37,61 @@ pub struct Cas {
 }
 
 /// Why a store is not opened.
-enum Refusal {
+pub(super) enum Refusal {
     NoSuchStore,
     AccessDenied,
 }
 
 impl InstanceState {
-    fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
+    pub(super) fn open_store(&self, identifier: &str) -> Result<Bucket, Refusal> {
+        if let Some(label) = self.context.grants.stores.get(identifier) {
+            return Ok(self.opened_store(StoreId::label(label)));
+        }
         let label = if identifier.is_empty() {
             OWN
         } else {
             identifier
         };
-        let label = label
-            .parse::<StoreLabel>()
-            .map_err(|_| Refusal::NoSuchStore)?;
+        if self.context.grants.any.keyvalue {
+            return Ok(self.opened_store(StoreId::named(label)));
+        }
+        let label = match label.parse::<StoreLabel>() {
+            Ok(label) => label,
+            // Stores of any name may be there to be granted.
+            Err(_) if self.context.grants.refuse_when_called => return Err(self.denied(label)),
+            Err(_) => return Err(Refusal::NoSuchStore),
+        };
         let component = &self.context.component;
         let every = self.context.ambient.as_ref().is_some_and(|a| a.keyvalue);
         if !every && !self.context.grants.keyvalue.contains(&label) {
-            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
-            return Err(Refusal::AccessDenied);
+            return Err(self.denied(label.as_str()));
         }
         let store = match label.as_str() {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
-        let backend = self.context.backends.keyvalue.clone();
-        Ok(Bucket {
-            backend,
-            store,
-            pages: Vec::new(),
-        })
+        Ok(self.opened_store(store))
     }
 
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
+    fn denied(&self, label: &str) -> Refusal {
+        let component = &self.context.component;
+        let place = self.context.where_granted("keyvalue", "key_value_stores");
+        tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add {label:?} to {place}");
+        Refusal::AccessDenied
+    }
+
+    fn opened_store(&self, store: StoreId) -> Bucket {
+        Bucket {
+            backend: self.context.backends.keyvalue.clone(),
+            store,
+            pages: Vec::new(),
+        }
+    }
+
+    pub(super) fn bucket(
+        &self,
+        bucket: &Resource<Bucket>,
+    ) -> wasmtime::Result<(Arc<dyn KeyValue>, StoreId)> {
         let bucket = self.table.get(bucket)?;
         Ok((bucket.backend.clone(), bucket.store.clone()))
     }
@@ -93,7 +115,7 @@ impl InstanceState {
 }
 
 /// The error of either draft: the text of this error and of what it stems from.
-fn text(error: &KeyValueError) -> String {
+pub(super) fn text(error: &KeyValueError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

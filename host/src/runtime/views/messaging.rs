@@ -26,7 +26,8 @@ impl Host for InstanceState {
             Ok(subject) => subject,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        if !self.context.grants.publish.contains(&subject) {
+        let grants = &self.context.grants;
+        if !grants.any.publish && !grants.publish.contains(&subject) {
             let component = &self.context.component;
             let text = format!(
                 "component {component} may not publish to {subject}: add \"{subject}\" to publish in \

@@ -8,3 +8,5 @@ pub mod config;
 pub mod keyvalue;
 pub mod logging;
 pub mod messaging;
+pub mod secrets;
+pub mod spin;

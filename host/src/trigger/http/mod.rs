@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::Request;
 use http::header::HeaderName;
 use hyper::body::Incoming;
@@ -28,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::model::HttpListener;
 use crate::dispatch::Dispatch;
+use crate::manifest::model::RouteTarget;
 use crate::name::RevisionId;
-use crate::routing::{Outcome, Router};
-use crate::runtime::{InvokeError, Trace};
+use crate::routing::Outcome;
+use crate::runtime::{InvokeError, Trace, tell};
 use one::One;
 pub use one::stop_when_connected;
-use respond::{Form, ResponseBody, failed, method_not_allowed, no_route};
+use respond::{Form, ResponseBody, failed, given, method_not_allowed, no_route};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
 /// that the loop does not spin while connections close.
@@ -58,7 +58,6 @@ const HTTP1_HEADERS_MAX_OF_ONE: usize = 100;
 
 /// What the listener needs for its work.
 pub struct Server {
-    router: ArcSwap<Router>,
     dispatch: Arc<Dispatch>,
     config: HttpListener,
     /// One component has it all.
@@ -68,25 +67,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the router's routes.
+    /// Serves the routes that `dispatch` has.
     pub fn new(
-        router: Router,
         dispatch: Arc<Dispatch>,
         config: HttpListener,
         revision_header: Option<HeaderName>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            router: ArcSwap::from_pointee(router),
             dispatch,
             one: config.one_component.clone().map(One::new),
             config,
             revision_header,
         })
-    }
-
-    /// Routes later requests by `router`.
-    pub fn route_by(&self, router: Router) {
-        self.router.store(Arc::new(router));
     }
 
     /// Serves `listener` until `stop`. Then it accepts nothing more, finishes what is in flight, and
@@ -110,9 +102,9 @@ impl Server {
                     continue;
                 }
             };
-            let connection = self
-                .clone()
-                .connection(stream, graceful.watcher(), stop.clone());
+            let connection =
+                self.clone()
+                    .connection((stream, peer), graceful.watcher(), stop.clone());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%peer, %error, "connection ended with an error");
@@ -126,7 +118,7 @@ impl Server {
 
     async fn connection(
         self: Arc<Self>,
-        stream: TcpStream,
+        (stream, peer): (TcpStream, SocketAddr),
         watcher: Watcher,
         stop: CancellationToken,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -161,7 +153,7 @@ impl Server {
             .keep_alive_interval(Some(Duration::from_secs(20)));
         let service = service_fn(move |request| {
             let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
+            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
         });
         watcher
             .watch(
@@ -172,7 +164,11 @@ impl Server {
             .await
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> http::Response<ResponseBody> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> http::Response<ResponseBody> {
         if let Some(one) = &self.one {
             return one.answer(&self.dispatch, request).await;
         }
@@ -182,15 +178,22 @@ impl Server {
             let header = request.headers().get(http::header::HOST)?.to_str().ok()?;
             Some(without_port(header))
         });
-        let component = match self
-            .router
-            .load()
+        let route = match self
+            .dispatch
+            .router()
             .find(request.method().as_str(), host, uri.path())
         {
-            Outcome::Found(found) => found.component,
+            Outcome::Found(found) => found.route,
             Outcome::NotFound => return no_route(form, uri.path()),
             Outcome::MethodNotAllowed { allow } => return method_not_allowed(form, &allow),
         };
+        let component = match &route.target {
+            RouteTarget::Component(component) => component,
+            RouteTarget::Response(response) => return given(response),
+        };
+        if let Some(told) = &route.told {
+            tell(&mut request, &route.path, told, Some(peer));
+        }
         let pin = match self.pin(&request) {
             Ok(pin) => pin,
             Err(error) => return failed(form, &error),
@@ -198,7 +201,7 @@ impl Server {
         let work = self
             .dispatch
             .request(pin, Trace::of_request(request.headers()));
-        match self.dispatch.http(&component, request, work).await {
+        match self.dispatch.http(component, request, work).await {
             Ok(response) => response.map(ResponseBody::Guest),
             Err(error) => failed(form, &error),
         }

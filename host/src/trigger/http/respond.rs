@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
 use crate::dispatch::status;
+use crate::manifest::model::StaticResponse;
 use crate::runtime::{GuestBody, InvokeError, wasi_body};
 
 /// When a client may try again after a 503, in seconds: queues drain within a deadline or so, and a
@@ -88,6 +89,11 @@ impl Form {
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
     }
+}
+
+/// What the manifest answers.
+pub fn given(response: &StaticResponse) -> Response<ResponseBody> {
+    response.answer().map(ResponseBody::Host)
 }
 
 /// No route matches the path.

@@ -5,6 +5,7 @@
 mod leases;
 mod looking;
 mod order;
+pub(crate) mod patterns;
 mod retention;
 
 use std::collections::BTreeSet;

@@ -35,6 +35,14 @@ async fn the_embedded_store_is_a_stream_store() {
 }
 
 #[tokio::test]
+async fn its_subjects_can_be_subscribed_to_by_pattern() {
+    let dir = tempfile::tempdir().unwrap();
+    let streams: Arc<dyn Streams> = Arc::new(open(dir.path()).await);
+    conformance::patterns::a_new_subject_is_owned_from_its_first_message(streams.clone()).await;
+    conformance::patterns::patterns_match_so_many_subjects(streams).await;
+}
+
+#[tokio::test]
 async fn it_keeps_what_it_answered() {
     let dir = tempfile::tempdir().unwrap();
     conformance::survives_a_crash(async || Box::new(open(dir.path()).await) as _).await;

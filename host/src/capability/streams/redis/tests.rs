@@ -60,6 +60,14 @@ async fn a_redis_server_is_a_stream_store() {
     in_time(conformance::every_promise(&open(&server, "one"))).await;
 }
 
+#[tokio::test]
+async fn its_subjects_can_be_subscribed_to_by_pattern() {
+    let server = RedisServer::start();
+    let streams: Arc<dyn Streams> = Arc::new(open(&server, "one"));
+    let owned = conformance::patterns::a_new_subject_is_owned_from_its_first_message(streams);
+    in_time(owned).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_cluster_is_a_stream_store() {
     let nodes = RedisServer::cluster_of_three();

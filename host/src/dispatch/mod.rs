@@ -1,56 +1,39 @@
 //! All traffic passes here: lease the current revision, have an instance work under its limits, and
 //! count what came of it.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use wasi_body::WasiBody;
 
 use crate::capability::streams::Delivery;
-use crate::manifest::model::{Backoff, Subscription};
+use crate::manifest::model::{RouteTarget, Subscription};
 use crate::name::{ComponentName, RevisionId};
 use crate::revision::{Lease, Registry};
+use crate::routing::{Outcome, Router};
 use crate::runtime::{
-    CALL_DEPTH_MAX, Callee, GuestBody, InvokeError, Peers, Trace, Work, WorkKind, WorkName,
-    wasi_body,
+    CALL_DEPTH_MAX, Callee, GuestBody, HTTP_EXPORTS, Incoming, InvokeError, MESSAGE_EXPORTS, Peers,
+    Trace, Work, WorkKind, WorkName, tell, wasi_body,
 };
 use crate::telemetry::{ComponentMetrics, Metrics, in_words};
+use outcome::settle;
+pub use outcome::{Settlement, status};
 
 /// Leases, invokes and counts.
 pub struct Dispatch {
     registry: Arc<Registry>,
+    router: ArcSwap<Router>,
     metrics: Arc<Metrics>,
     next_id: AtomicU64,
-}
-
-/// What is to be done with a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// The component is done with the message.
-    Acknowledge,
-    /// The host could not have it handled: later, without counting the attempt.
-    Defer {
-        /// The pause.
-        after: Duration,
-    },
-    /// Try again after a pause.
-    Retry {
-        /// The pause.
-        after: Duration,
-        /// Why.
-        reason: String,
-    },
-    /// The message used up its deliveries.
-    DeadLetter {
-        /// Why the last one failed.
-        reason: String,
-    },
 }
 
 impl Dispatch {
@@ -60,6 +43,7 @@ impl Dispatch {
         let next_id = AtomicU64::new(u64::from(rand::random::<u32>()) << 24);
         Self {
             registry,
+            router: ArcSwap::default(),
             metrics,
             next_id,
         }
@@ -68,6 +52,16 @@ impl Dispatch {
     /// The registry that it leases from.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Which route serves a request.
+    pub fn router(&self) -> Guard<Arc<Router>> {
+        self.router.load()
+    }
+
+    /// Routes later requests by `router`.
+    pub fn route_by(&self, router: Router) {
+        self.router.store(Arc::new(router));
     }
 
     /// A new piece of work for a request, pinned to a revision or not.
@@ -130,7 +124,7 @@ impl Dispatch {
             Some(export) => export.handle(request, work, lease).await,
             None => Err(InvokeError::NotExported {
                 component: component.clone(),
-                export: "wasi:http/incoming-handler or wasi:http/handler".to_owned(),
+                export: HTTP_EXPORTS.to_owned(),
             }),
         };
         let status = match &answered {
@@ -147,6 +141,51 @@ impl Dispatch {
         answered
     }
 
+    /// A new piece of work for a message of a channel.
+    pub fn channel_message(&self) -> Work {
+        self.work(WorkKind::Delivery, None, Some(Trace::begin()))
+    }
+
+    /// Has `component` handle a message of a channel, which is brought once. Cancelling cancels its work.
+    ///
+    /// # Errors
+    ///
+    /// See [`InvokeError`]. The failure is logged here.
+    pub async fn channel(
+        &self,
+        component: &ComponentName,
+        message: Incoming,
+        work: Work,
+    ) -> Result<(), InvokeError> {
+        let channel = message.subject.clone();
+        let handled = match self.lease(component, &work) {
+            Ok(lease) => {
+                let deadline = lease
+                    .revision()
+                    .loaded()
+                    .instances
+                    .context()
+                    .limits
+                    .deadline;
+                self.handle(lease, message, deadline, work.clone()).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &handled {
+            tracing::warn!(
+                %component,
+                channel,
+                request_id = work.id,
+                trace_id = work.trace_id(),
+                span_id = work.name().span_id(),
+                error = %error,
+                source = source_text(error),
+                "message of a channel lost: its handler failed"
+            );
+        }
+        handled
+    }
+
     /// Has the subscription's component handle a delivery. Cancelling cancels its work.
     pub async fn deliver(
         &self,
@@ -159,7 +198,8 @@ impl Dispatch {
         let revision = revision.map(|lease| tracing::field::display(lease.revision().id()));
         let handled = match lease {
             Ok(lease) => {
-                self.handle(lease, subscription, delivery, work.clone())
+                let message = delivery.clone().into();
+                self.handle(lease, message, subscription.deadline, work.clone())
                     .await
             }
             Err(error) => Err(error),
@@ -188,20 +228,19 @@ impl Dispatch {
     async fn handle(
         &self,
         lease: Lease,
-        subscription: &Subscription,
-        delivery: &Delivery,
+        message: Incoming,
+        deadline: Duration,
         work: Work,
     ) -> Result<(), InvokeError> {
         let began = Instant::now();
         let revision = lease.revision().clone();
+        let context = revision.loaded().instances.context();
         if revision.loaded().messages.is_none() {
             return Err(InvokeError::NotExported {
-                component: subscription.component.clone(),
-                export: "wasmcloud:messaging/handler@0.2.0".to_owned(),
+                component: context.component.clone(),
+                export: MESSAGE_EXPORTS.to_owned(),
             });
         }
-        let delivery = Arc::new(delivery.clone());
-        let deadline = subscription.deadline;
         let handling = async move {
             let handler = lease
                 .revision()
@@ -209,12 +248,11 @@ impl Dispatch {
                 .messages
                 .as_ref()
                 .expect("checked above");
-            handler.handle(&delivery, work, deadline).await
+            handler.handle(message, work, deadline).await
         };
         let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
-        let handled = task.join(&subscription.component).await;
-        let stats = &revision.loaded().instances.context().stats;
-        stats.ended(handled.is_err(), began.elapsed());
+        let handled = task.join(&context.component).await;
+        context.stats.ended(handled.is_err(), began.elapsed());
         handled
     }
 
@@ -281,6 +319,31 @@ impl Peers for Dispatch {
         Ok(response.map(BodyExt::boxed_unsync))
     }
 
+    async fn itself(
+        &self,
+        mut request: Request<WasiBody>,
+        work: Work,
+    ) -> Result<Response<WasiBody>, InvokeError> {
+        let found = {
+            let method = request.method().as_str();
+            self.router().find(method, None, request.uri().path())
+        };
+        let route = match found {
+            Outcome::Found(found) => found.route,
+            Outcome::NotFound => return Ok(empty(StatusCode::NOT_FOUND)),
+            Outcome::MethodNotAllowed { .. } => return Ok(empty(StatusCode::METHOD_NOT_ALLOWED)),
+        };
+        if let Some(told) = &route.told {
+            tell(&mut request, &route.path, told, None);
+        }
+        match &route.target {
+            RouteTarget::Component(component) => Peers::http(self, component, request, work).await,
+            RouteTarget::Response(response) => Ok(response
+                .answer()
+                .map(|body| body.map_err(|never| match never {}).boxed_unsync())),
+        }
+    }
+
     fn callee(&self, component: &ComponentName, work: &Work) -> Result<Callee, InvokeError> {
         let lease = self.lease(component, work)?;
         let instances = lease.revision().loaded().instances.clone();
@@ -291,6 +354,13 @@ impl Peers for Dispatch {
     }
 }
 
+fn empty(status: StatusCode) -> Response<WasiBody> {
+    let body = Empty::new().map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
 fn check_depth(component: &ComponentName, work: &Work) -> Result<(), InvokeError> {
     if work.depth <= CALL_DEPTH_MAX {
         return Ok(());
@@ -299,78 +369,6 @@ fn check_depth(component: &ComponentName, work: &Work) -> Result<(), InvokeError
         component: component.clone(),
         depth_max: CALL_DEPTH_MAX,
     })
-}
-
-/// The one place that turns a failure into an HTTP status.
-pub fn status(error: &InvokeError) -> StatusCode {
-    match error {
-        InvokeError::GuestError { .. }
-        | InvokeError::NoResponse { .. }
-        | InvokeError::Trap { .. } => StatusCode::BAD_GATEWAY,
-        InvokeError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-        InvokeError::Overloaded { .. }
-        | InvokeError::PoolExhausted { .. }
-        | InvokeError::Retired { .. }
-        | InvokeError::NotRunning { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        InvokeError::Instantiate { .. }
-        | InvokeError::Host { .. }
-        | InvokeError::Panic { .. }
-        | InvokeError::NotExported { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        InvokeError::TooDeep { .. } => StatusCode::LOOP_DETECTED,
-        InvokeError::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        InvokeError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        InvokeError::BadRequest { .. } => StatusCode::BAD_REQUEST,
-    }
-}
-
-/// The one place that turns a failed delivery into what happens next.
-///
-/// What the component did counts against the message; what the host could not do does not.
-fn settle(error: &InvokeError, attempt: u32, subscription: &Subscription) -> Settlement {
-    let of_host = match error {
-        InvokeError::Overloaded { .. }
-        | InvokeError::PoolExhausted { .. }
-        | InvokeError::Retired { .. }
-        | InvokeError::NotRunning { .. } => true,
-        InvokeError::GuestError { .. }
-        | InvokeError::NoResponse { .. }
-        | InvokeError::Trap { .. }
-        | InvokeError::Deadline { .. }
-        | InvokeError::Instantiate { .. }
-        | InvokeError::Host { .. }
-        | InvokeError::Panic { .. }
-        | InvokeError::NotExported { .. }
-        | InvokeError::TooDeep { .. }
-        | InvokeError::HeadersTooLarge { .. }
-        | InvokeError::BodyTooLarge { .. }
-        | InvokeError::BadRequest { .. } => false,
-    };
-    let reason = error.to_string();
-    if !of_host && attempt >= subscription.deliveries_max {
-        return Settlement::DeadLetter { reason };
-    }
-    if matches!(error, InvokeError::Retired { .. }) {
-        // Another revision is there to take it at once.
-        let after = Duration::ZERO;
-        return Settlement::Defer { after };
-    }
-    let after = pause(&subscription.backoff, attempt, rand::random());
-    if of_host {
-        Settlement::Defer { after }
-    } else {
-        Settlement::Retry { after, reason }
-    }
-}
-
-/// The pause before a retry: exponential with half of it left to chance, so that messages that
-/// failed together are not retried together. `chance` is in 0..1.
-fn pause(backoff: &Backoff, attempt: u32, chance: f64) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(31);
-    let longest = backoff
-        .first
-        .saturating_mul(1 << doublings)
-        .min(backoff.max);
-    longest.mul_f64(0.5 + chance / 2.0)
 }
 
 fn log_failure(
@@ -395,62 +393,4 @@ fn log_failure(
 
 fn source_text(error: &InvokeError) -> Option<String> {
     std::error::Error::source(error).map(in_words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn subscription() -> Subscription {
-        Subscription {
-            subject: "a.b".parse().expect("a subject"),
-            component: "c".parse().expect("a name"),
-            concurrency: 1,
-            lease: Duration::from_secs(30),
-            deadline: Duration::from_secs(60),
-            deliveries_max: 3,
-            backoff: Backoff {
-                first: Duration::from_secs(1),
-                max: Duration::from_secs(10),
-            },
-        }
-    }
-
-    #[test]
-    fn a_message_that_fails_is_retried_and_then_given_up() {
-        let component = || "c".parse().expect("a name");
-        let error = InvokeError::GuestError {
-            component: component(),
-            error: "no".into(),
-        };
-        assert!(matches!(
-            settle(&error, 1, &subscription()),
-            Settlement::Retry { .. }
-        ));
-        assert!(matches!(
-            settle(&error, 2, &subscription()),
-            Settlement::Retry { .. }
-        ));
-        assert!(matches!(
-            settle(&error, 3, &subscription()),
-            Settlement::DeadLetter { .. }
-        ));
-        let of_host = InvokeError::NotRunning {
-            component: component(),
-        };
-        assert!(matches!(
-            settle(&of_host, 99, &subscription()),
-            Settlement::Defer { .. }
-        ));
-    }
-
-    #[test]
-    fn the_pause_doubles_up_to_its_limit() {
-        let backoff = subscription().backoff;
-        assert_eq!(pause(&backoff, 1, 1.0), Duration::from_secs(1));
-        assert_eq!(pause(&backoff, 1, 0.0), Duration::from_millis(500));
-        assert_eq!(pause(&backoff, 3, 1.0), Duration::from_secs(4));
-        assert_eq!(pause(&backoff, 5, 1.0), Duration::from_secs(10));
-        assert_eq!(pause(&backoff, u32::MAX, 1.0), Duration::from_secs(10));
-    }
 }
