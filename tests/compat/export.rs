@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::client::full;
+use crate::harness::client::{empty, full};
 use crate::harness::manifest::Scratch;
 use crate::harness::{Client, Launch, artifacts, eventually, root, scratch};
 
@@ -145,18 +145,37 @@ async fn accounts_work(client: &Client, host: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_run_as_a_workload_of_wasmclouds() {
+async fn accounts_and_the_gateway_run_as_a_workload_of_wasmclouds() {
     let artifact = auth();
-    let written = std::fs::read_to_string(committed("wasmcloud").join("auth.yaml")).unwrap();
-    let image = "registry.example.com/media/auth:latest";
-    assert!(written.contains(image));
-    let manifest = written.replace(image, &format!("file://{}", artifact.display()));
+    let mut manifest = std::fs::read_to_string(committed("wasmcloud").join("auth.yaml")).unwrap();
+    // The components that call each other are in one workload.
+    for name in ["auth", "gateway", "notifier"] {
+        let image = format!("registry.example.com/media/{name}:latest");
+        assert!(manifest.contains(&image), "{name}");
+        let path = artifact.with_file_name(format!("{name}.wasm"));
+        manifest = manifest.replace(&image, &format!("file://{}", path.display()));
+    }
     let secret = format!(
         "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: media-auth }}\nstringData:\n  AUTH_SIGNING_KEYS: \"{KEYS}\"\n"
     );
     let accounts = Accounts::new("auth.yaml", &(manifest + &secret));
     let host = Launch::at(&accounts.path).start().await;
     accounts_work(&host.client(), "auth.internal").await;
+    // The gateway asks auth by its interface, and passes on what is auth's.
+    let page = host
+        .client()
+        .request("GET", "/")
+        .header("host", "media.localhost");
+    let page = host.client().send(page.body(empty()).unwrap()).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let login = host
+        .client()
+        .request("POST", "/login")
+        .header("host", "media.localhost");
+    let pair = STANDARD.encode("ada@example.com:correct horse battery");
+    let login = login.header("authorization", format!("Basic {pair}"));
+    let login = host.client().send(login.body(empty()).unwrap()).await;
+    assert_eq!(login.status, 200, "{}", login.text());
     drop(accounts.dir);
 }
 

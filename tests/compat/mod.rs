@@ -7,5 +7,6 @@ mod serve;
 mod sources;
 mod spin_channels;
 mod spin_interfaces;
+mod spin_manifest;
 mod spin_outbound;
 mod wasmcloud;

@@ -43,6 +43,9 @@ mod bindings {
     export!(Adapter);
 }
 
+/// The store that Spin gives every application; wasmtime and Wharf know it without a name, too.
+const DEFAULT: &str = "default";
+
 struct Adapter;
 
 /// An open store, and Spin's cursor of each page that was listed: the older draft counts pages.
@@ -65,8 +68,12 @@ impl store::Guest for Adapter {
     type Bucket = Bucket;
 
     fn open(identifier: String) -> Result<store::Bucket, Error> {
+        let label = match identifier.as_str() {
+            "" => DEFAULT,
+            label => label,
+        };
         Ok(store::Bucket::new(Bucket {
-            spin: spin::store::open(&identifier)?,
+            spin: spin::store::open(label)?,
             pages: RefCell::default(),
         }))
     }

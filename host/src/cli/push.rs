@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::sources::{self, Sources};
 use crate::document::text_of;
-use crate::manifest;
 use crate::name::ComponentName;
 use crate::toolchain::{self, Console, Pushed};
 

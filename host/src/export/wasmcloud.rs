@@ -161,8 +161,24 @@ fn interfaces(
     yaml: &mut Yaml,
     notes: &mut Vec<String>,
 ) {
-    for component in group {
-        http(component, subject, yaml, notes);
+    let shared = group.len() > 1;
+    let serving: Vec<&str> = group
+        .iter()
+        .filter(|component| http(component, subject, shared, yaml, notes))
+        .map(|component| component.name.as_str())
+        .collect();
+    if serving.len() > 1 {
+        notes.push(format!(
+            "Components {} share a workload and serve HTTP, each its own host: see to it that wasmCloud routes so \
+             within a workload.",
+            serving.join(" and ")
+        ));
+    }
+    let own_store = |c: &&&Component| c.grants.keyvalue.contains("default");
+    if group.iter().filter(own_store).count() > 1 {
+        notes.push(
+            "Components of one workload share the bucket `default`, which each has for its own on Wharf.".to_owned(),
+        );
     }
     let granted = |of: fn(&Component) -> bool| group.iter().any(|component| of(component));
     let mut listed = |namespace: &str, package: &str, names: &[&str]| {
@@ -209,7 +225,15 @@ fn interface(yaml: &mut Yaml, (namespace, package): (&str, &str), names: &[&str]
     });
 }
 
-fn http(component: &Component, subject: &Subject<'_>, yaml: &mut Yaml, notes: &mut Vec<String>) {
+/// Answers whether the component serves requests. In a workload where several do, the entry is named
+/// after the component.
+fn http(
+    component: &Component,
+    subject: &Subject<'_>,
+    shared: bool,
+    yaml: &mut Yaml,
+    notes: &mut Vec<String>,
+) -> bool {
     let name = &component.name;
     let application = subject.application;
     let routes = application.routes.iter();
@@ -251,8 +275,12 @@ fn http(component: &Component, subject: &Subject<'_>, yaml: &mut Yaml, notes: &m
             false => &["incoming-handler"],
         };
         interface(yaml, ("wasi", "http"), names);
-        if hosts.len() > 1 {
-            yaml.pair("name", host.replace('.', "-"));
+        let entry = match (shared, index) {
+            (true, 0) => Some(name.to_string()),
+            _ => (hosts.len() > 1).then(|| host.replace('.', "-")),
+        };
+        if let Some(entry) = entry {
+            yaml.pair("name", entry);
         }
         yaml.block("config", |yaml| {
             yaml.pair("host", host);
@@ -263,6 +291,7 @@ fn http(component: &Component, subject: &Subject<'_>, yaml: &mut Yaml, notes: &m
         interface(yaml, ("wasi", "http"), &["outgoing-handler"]);
         yaml.end();
     }
+    !hosts.is_empty()
 }
 
 fn messaging(
@@ -272,19 +301,23 @@ fn messaging(
     notes: &mut Vec<String>,
 ) {
     let application = subject.application;
-    let mut subjects = Vec::new();
+    let mut subjects: Vec<String> = Vec::new();
+    let mut handlers: Vec<&str> = Vec::new();
     for component in group {
         let name = &component.name;
-        let named = application
-            .subscriptions
-            .iter()
-            .filter(|s| s.component == *name);
-        let patterns = application
-            .wildcards
-            .iter()
-            .filter(|w| w.component == *name);
-        subjects.extend(named.map(|subscription| subscription.subject.to_string()));
-        subjects.extend(patterns.map(|wildcard| wildcard.pattern.to_string()));
+        let named = application.subscriptions.iter();
+        let named = named.filter(|subscription| subscription.component == *name);
+        let patterns = application.wildcards.iter();
+        let patterns = patterns.filter(|wildcard| wildcard.component == *name);
+        let of_name = named.map(|subscription| subscription.subject.to_string());
+        let mut own: Vec<String> = of_name
+            .chain(patterns.map(|wildcard| wildcard.pattern.to_string()))
+            .collect();
+        if !own.is_empty() {
+            handlers.push(name.as_str());
+        }
+        own.retain(|subject| !subjects.contains(subject));
+        subjects.extend(own);
     }
     let publishes = |c: &&Component| !c.grants.publish.is_empty() || c.grants.any.publish;
     let publishes = group.iter().any(publishes);
@@ -300,11 +333,16 @@ fn messaging(
         yaml.block("config", |yaml| {
             yaml.pair("subscriptions", subjects.join(","));
         });
+        let names = handlers.join(" and ");
         notes.push(format!(
-            "Component {}: messages come at most once over NATS. Retries, dead letters, deadlines of deliveries and \
-             the order of subjects are Wharf's.",
-            group[0].name
+            "Component {names}: messages come at most once over NATS. Retries, dead letters, deadlines of deliveries \
+             and the order of subjects are Wharf's."
         ));
+        if handlers.len() > 1 {
+            notes.push(format!(
+                "Components {names} share a workload, and each gets the messages of the others' subscriptions as well."
+            ));
+        }
     }
     yaml.end();
 }

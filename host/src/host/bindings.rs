@@ -128,11 +128,11 @@ impl Bindings {
 
     /// Subscribes to subjects that patterns match as they appear, until it is stopped.
     async fn follow_subjects(&self, stop: Stop) {
-        let mut ticks = tokio::time::interval(SUBJECTS_ASKED);
+        let mut ask_again = self.streams.shared();
         loop {
             let asks = async {
-                match self.streams.shared() {
-                    true => drop(ticks.tick().await),
+                match ask_again {
+                    true => tokio::time::sleep(SUBJECTS_ASKED).await,
                     false => std::future::pending().await,
                 }
             };
@@ -142,7 +142,9 @@ impl Bindings {
                 () = self.streams.appeared() => {}
                 () = asks => {}
             }
-            if let Err(error) = self.subscribe_to_new().await {
+            let subscribed = self.subscribe_to_new().await;
+            ask_again = subscribed.is_err() || self.streams.shared();
+            if let Err(error) = subscribed {
                 tracing::warn!(
                     error = in_words(&error),
                     "new subjects cannot be subscribed to yet"

@@ -7,6 +7,7 @@
 pub mod ambient;
 pub mod defaults;
 
+mod channel;
 mod forms;
 pub mod model;
 pub mod origin;
@@ -16,6 +17,7 @@ mod raw;
 mod resolve;
 mod spin;
 pub mod supplied;
+mod target;
 mod wasmcloud;
 
 #[cfg(test)]

@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::ambient::Ambient;
+pub use super::channel::{Channel, ChannelAddress};
 use super::defaults;
+pub use super::outbound::{HostPattern, Network, OutboundHost, Ports, Scheme};
+pub use super::target::{RouteTarget, StaticResponse, ToldRoute};
 use crate::name::{
     ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
 };
@@ -248,6 +248,9 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether it may change what is there.
     pub writable: bool,
+    /// What single files held when the manifest was read, so that other content is another revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What is mounted.
@@ -351,74 +354,6 @@ pub enum Access {
     Read,
     /// Objects may also be written and deleted.
     ReadWrite,
-}
-
-/// One place that outbound requests and connections may go to, such as
-/// `https://api.example.com:8443`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboundHost {
-    /// The protocol.
-    pub scheme: Scheme,
-    /// The host.
-    pub host: HostPattern,
-    /// The port; the scheme's own where the manifest names none.
-    pub port: Ports,
-}
-
-/// The protocols of outbound requests and connections.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// HTTP in cleartext.
-    Http,
-    /// HTTP with TLS.
-    Https,
-    /// Another one, lower-case: `redis`, `postgres`.
-    Named(String),
-    /// Whichever.
-    Any,
-}
-
-/// A host, or many.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostPattern {
-    /// Exactly this host, lower-case.
-    Exact(String),
-    /// `*.example.com`: any name below this domain, which is kept without the `*.`.
-    Below(String),
-    /// `<component>.internal`: another component, in process.
-    Component(ComponentName),
-    /// Every address of a network, where a request names an address.
-    Network(Network),
-    /// The application itself, by its public routes.
-    Itself,
-    /// Every host, other components and the application itself as well.
-    Any,
-}
-
-/// The addresses that begin with the same bits: `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// One of them.
-    pub address: IpAddr,
-    /// How many bits they have in common.
-    pub prefix_bits: u8,
-}
-
-/// A port, or those from one up to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Ports {
-    /// One.
-    One(u16),
-    /// All from `first` to `last`, both included.
-    Range {
-        /// The lowest.
-        first: u16,
-        /// The highest.
-        last: u16,
-    },
 }
 
 /// A secret's source.
@@ -543,43 +478,6 @@ impl Route {
     }
 }
 
-/// Who answers a route's requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteTarget {
-    /// A component.
-    Component(ComponentName),
-    /// The host, always the same.
-    Response(StaticResponse),
-}
-
-/// A response that the manifest gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaticResponse {
-    /// The status.
-    pub status: http::StatusCode,
-    /// The headers.
-    pub headers: http::HeaderMap,
-    /// The body.
-    pub body: String,
-}
-
-impl StaticResponse {
-    /// The response.
-    pub fn answer(&self) -> http::Response<Full<Bytes>> {
-        let mut answer = http::Response::new(Full::from(self.body.clone()));
-        *answer.status_mut() = self.status;
-        *answer.headers_mut() = self.headers.clone();
-        answer
-    }
-}
-
-/// A route as its manifest writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldRoute {
-    /// `/jobs/:id/...`.
-    pub raw: String,
-}
-
 /// `/jobs/:id/events`, `/static/...`: literal segments, one-segment parameters, and optionally the
 /// rest of the path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -678,36 +576,6 @@ impl Wildcard {
     /// The subscription to one of the subjects.
     pub fn on(&self, subject: &Subject) -> Subscription {
         Subscription::new(subject.clone(), self.component.clone())
-    }
-}
-
-/// What binds a channel of a Redis server to a component. Redis sends a message to who listens just
-/// then: at most once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// The server.
-    pub address: ChannelAddress,
-    /// The channel.
-    pub channel: String,
-    /// Who handles its messages.
-    pub component: ComponentName,
-}
-
-/// A Redis server's URL. Its password is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ChannelAddress(pub String);
-
-impl fmt::Display for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        write!(f, "{scheme}://{host}")
-    }
-}
-
-impl fmt::Debug for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{artifacts, guest, manifest::Scratch, scratch};
 
 /// A first start compiles, on a machine that may be doing other things.
@@ -94,12 +96,16 @@ impl Program {
         let (found, address) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let lines = said.clone();
+        let (lines, printed) = (said.clone(), found.clone());
         std::thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| note(&lines, line))
+            for line in stdout.lines().map_while(Result::ok) {
+                // With --print-addresses; other log lines may be JSON as well.
+                let value: Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = value["http"].as_str() {
+                    let _ = printed.send(address.parse());
+                }
+                note(&lines, line);
+            }
         });
         let lines = said.clone();
         std::thread::spawn(move || {
