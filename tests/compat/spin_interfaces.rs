@@ -253,9 +253,9 @@ async fn what_is_no_database_of_the_component_or_no_sql_is_refused() {
         assert_eq!(denied, "Error::AccessDenied", "{path} {database}");
     }
     for path in ["/three/sqlite2", "/three/sqlite3", "/four/sqlite"] {
-        let wrong = on(path, &["default", "SELECT * FROM nothing"]).await;
+        let wrong = on(path, &["default", "SELECT * FROM absent"]).await;
         assert!(
-            wrong.contains("Error::Io(\"no such table: nothing"),
+            wrong.contains("Error::Io(\"no such table: absent"),
             "{path}: {wrong}"
         );
         let attach = on(path, &["default", "ATTACH '/tmp/x.db' AS x"]).await;
