@@ -5,4 +5,8 @@ mod export;
 mod new;
 mod serve;
 mod sources;
+mod spin_channels;
+mod spin_interfaces;
+mod spin_manifest;
+mod spin_outbound;
 mod wasmcloud;

@@ -8,28 +8,30 @@ use serde_json::Value;
 use crate::harness::manifest::Scratch;
 use crate::harness::{Host, Launch, artifacts, eventually, root, scratch};
 
-/// Where a template's cargo puts what it compiles: kept, so that dependencies are compiled once, and
-/// for each template its own, since tests run beside each other.
-fn target(template: &str) -> PathBuf {
-    let path = root().join("target/templates").join(template);
+/// Where cargo puts what the templates compile: kept, and one for all, so that their dependencies are
+/// compiled once. That is why the components in Rust have names of their own.
+fn target() -> PathBuf {
+    let path = root().join("target/templates");
     std::fs::create_dir_all(&path).unwrap();
     path
 }
 
-/// A component `front` made from `template`, built.
+/// A component made from a template, built.
 struct New {
     dir: Scratch,
-    template: &'static str,
+    name: &'static str,
 }
 
 impl New {
-    fn from(template: &'static str) -> Self {
+    fn from(template: &str, name: &'static str) -> Self {
         let dir = scratch();
-        let new = Self { dir, template };
-        let mut command = new.command(&["new", "front", "--template", template]);
+        let new = Self { dir, name };
+        let mut command = new.command(&["new", name, "--template", template]);
         artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
-        std::os::unix::fs::symlink(target(template), new.path("front/target")).unwrap();
-        let mut command = new.command(&["build", "front/wharf.toml"]);
+        if template.ends_with("-rust") {
+            std::os::unix::fs::symlink(target(), new.path("target")).unwrap();
+        }
+        let mut command = new.command(&["build", &format!("{name}/wharf.toml")]);
         artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
         new
     }
@@ -40,35 +42,35 @@ impl New {
         command
     }
 
+    /// A file of its directory.
     fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
+        self.dir.path().join(self.name).join(path)
     }
 
     fn launch(&self) -> Launch {
-        Launch::at(&self.path("front/wharf.toml"))
+        Launch::at(&self.path("wharf.toml"))
     }
 
     async fn start(&self) -> Host {
         self.launch().start().await
     }
 
-    /// It was fresh when the host started, and is what its source gives.
+    /// Nothing is left to build. Cargo wrote its lock file during the first build, so that it has to be
+    /// asked once more.
     fn is_fresh(&self) {
+        let mut command = self.command(&["build", &format!("{}/wharf.toml", self.name)]);
+        artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
         let output = self
-            .command(&["build", "front/wharf.toml"])
+            .command(&["build", &format!("{}/wharf.toml", self.name)])
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let built = text.lines().any(|line| !line.starts_with("fresh "));
-        assert!(
-            output.status.success() && !built,
-            "{}: {text}",
-            self.template
-        );
+        assert!(output.status.success() && !built, "{}: {text}", self.name);
     }
 }
 
-/// How the artifact of `front` came to be code, as the log has it.
+/// How the artifacts came to be code, as the log has it.
 fn origins(host: &Host) -> Vec<Value> {
     let entries = host.log_entries().into_iter();
     let compiled = entries.filter(|entry| entry["message"] == "component compiled");
@@ -77,11 +79,11 @@ fn origins(host: &Host) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http_in_rust() {
-    let new = New::from("http-rust");
+    let new = New::from("http-rust", "answerer");
     new.is_fresh();
     let host = new.start().await;
     let answer = host.client().get("/a?b=c").await.expect(200);
-    assert_eq!(answer.text(), "hello from front: /a?b=c\n");
+    assert_eq!(answer.text(), "hello from answerer: /a?b=c\n");
     assert_eq!(
         answer.header("content-type"),
         Some("text/plain; charset=utf-8")
@@ -91,7 +93,7 @@ async fn http_in_rust() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_rust() {
-    let new = New::from("messages-rust");
+    let new = New::from("messages-rust", "worker-1");
     new.is_fresh();
     let host = new.start().await;
     let client = host.client();
@@ -111,7 +113,7 @@ async fn messages_in_rust() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn typed_calls_in_rust() {
-    let new = New::from("typed-call-rust");
+    let new = New::from("typed-call-rust", "caller-1");
     new.is_fresh();
     let host = new.start().await;
     let answer = host.client().get("/people/Ada").await.expect(200);
@@ -131,8 +133,8 @@ async fn http_in_python() {
     serves_and_starts_again_from_the_cache("http-python").await;
 }
 
-async fn serves_and_starts_again_from_the_cache(template: &'static str) {
-    let new = New::from(template);
+async fn serves_and_starts_again_from_the_cache(template: &str) {
+    let new = New::from(template, "front");
     new.is_fresh();
     let host = new.start().await;
     // One instance or several, at once.

@@ -54,7 +54,10 @@ impl Pair {
                 Compared::Whole | Compared::AllButPage if !same => {
                     Some("the two differ".to_owned())
                 }
-                Compared::Differs(_) | Compared::Whole | Compared::AllButPage => None,
+                Compared::Differs(_)
+                | Compared::MayDiffer(_)
+                | Compared::Whole
+                | Compared::AllButPage => None,
             }
         });
         let wrong: Vec<String> = unexpected.into_iter().chain(apart).collect();

@@ -93,7 +93,7 @@ pub fn application() -> PathBuf {
 }
 
 /// Installs, where they are missing, the programs that only the tests need: ffmpeg, Chromium, node,
-/// redis-server, docker-registry.
+/// redis-server, PostgreSQL, docker-registry.
 pub fn tools() {
     static INSTALLED: Once = Once::new();
     INSTALLED.run(|| run(command().args(["setup", "--tests"])));

@@ -36,10 +36,27 @@ impl Manifest {
         ))
     }
 
+    /// Writes a `spin.toml`, whose version is added where it says none; guests in it as in
+    /// [`new`](Self::new).
+    pub fn spin(text: &str) -> Self {
+        const VERSION: &str = "spin_manifest_version";
+        let version = if text.contains(VERSION) {
+            String::new()
+        } else {
+            format!("{VERSION} = 2\n")
+        };
+        Self::named("spin.toml", &format!("{version}{}", with_guests(text)))
+    }
+
     /// Writes exactly `text`.
     pub fn raw(text: &str) -> Self {
+        Self::named("application.toml", text)
+    }
+
+    /// Writes `text` to a file of this name.
+    pub fn named(name: &str, text: &str) -> Self {
         let dir = scratch();
-        let path = dir.path().join("application.toml");
+        let path = dir.path().join(name);
         std::fs::write(&path, text).expect("the scratch directory can be written");
         Self { dir, path }
     }

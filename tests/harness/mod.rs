@@ -13,6 +13,7 @@ pub mod object_server;
 mod on_objects;
 pub mod operator;
 pub mod poll;
+pub mod postgres_server;
 pub mod proxy;
 #[allow(dead_code, reason = "the host's own tests use the rest of it")]
 pub mod redis_server;
@@ -28,6 +29,7 @@ pub use object_server::ObjectServer;
 pub use on_objects::BLOBS;
 pub use operator::{Operator, Swap};
 pub use poll::eventually;
+pub use postgres_server::PostgresServer;
 pub use proxy::{Cut, Proxy};
 pub use redis_server::RedisServer;
 pub use registry::Registry;

@@ -22,7 +22,7 @@ const HTPASSWD: &str = "harbour:$2y$05$JKz8G0XhHn1oPqY3ZbVw4eYpgmVKwSKwyD4oDGU4R
 pub struct Registry {
     child: Child,
     pub port: u16,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Registry {
@@ -50,7 +50,11 @@ impl Registry {
             std::fs::write(dir.path().join("config.yml"), config).unwrap();
             let mut child = spawn(&dir);
             if answers(port, &mut child) {
-                return Self { child, port, dir };
+                return Self {
+                    child,
+                    port,
+                    _dir: dir,
+                };
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -67,11 +71,6 @@ impl Registry {
     pub fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
-    }
-
-    /// Where it keeps what was pushed.
-    pub fn storage(&self) -> std::path::PathBuf {
-        self.dir.path().join("blobs")
     }
 }
 

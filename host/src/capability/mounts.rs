@@ -143,6 +143,7 @@ mod tests {
             guest: "/data".to_owned(),
             source,
             writable: false,
+            digest: None,
         }
     }
 

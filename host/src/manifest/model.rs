@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::ambient::Ambient;
+use super::artifact::path_for_people;
+pub use super::artifact::{Artifact, Build, Dependency, Origin, Source};
+pub use super::channel::{Channel, ChannelAddress};
 use super::defaults;
+pub use super::outbound::{HostPattern, Network, OutboundHost, Ports, Scheme};
+pub use super::target::{RouteTarget, StaticResponse, ToldRoute};
 use crate::name::{
     ComponentName, ContainerName, Digest, SecretName, StoreLabel, Subject, SubjectPattern,
 };
@@ -167,68 +169,6 @@ impl Component {
     }
 }
 
-/// Where a component's bytes are, and what they must be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// The file; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub path: PathBuf,
-    /// The digest that the bytes must have, where the manifest pins it.
-    pub sha256: Option<Digest>,
-    /// What the file is made from, where it is not the manifest's own: then it lies in a cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-}
-
-impl Artifact {
-    /// The file at `path`.
-    pub fn file(path: PathBuf) -> Self {
-        Self {
-            path,
-            sha256: None,
-            origin: None,
-        }
-    }
-}
-
-/// What a component's file is made from: its source fetched, made a component if it is a core module,
-/// and composed with its dependencies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The component itself.
-    pub source: Source,
-    /// The digest that the source's bytes must have.
-    pub sha256: Option<Digest>,
-    /// Components that satisfy its imports, each an instance of its own.
-    #[serde(default)]
-    pub dependencies: Vec<Dependency>,
-}
-
-/// Where the bytes of a component or module are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A file; resolved against the manifest's directory.
-    Path(#[serde(serialize_with = "path_for_people")] PathBuf),
-    /// An `http` or `https` URL.
-    Url(String),
-    /// An OCI reference without scheme: `ghcr.io/owner/name:tag`, `name@sha256:...`.
-    Oci(String),
-}
-
-/// A component that satisfies imports of another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// The import, or the package whose interfaces are meant: `a:b/c@1.0.0`, `a:b/c`, `a:b`.
-    pub import: String,
-    /// Who satisfies it.
-    pub source: Source,
-    /// The digest that its bytes must have.
-    pub sha256: Option<Digest>,
-    /// The export that does, where it is not named like the import.
-    pub export: Option<String>,
-}
-
 /// Configuration values: what `wasi:config` and its like answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -248,6 +188,9 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether it may change what is there.
     pub writable: bool,
+    /// What single files held when the manifest was read, so that other content is another revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What is mounted.
@@ -261,24 +204,6 @@ pub enum MountSource {
     Ephemeral(String),
     /// A directory made of these files, by their paths in it, when a revision is loaded.
     Files(BTreeMap<String, PathBuf>),
-}
-
-/// How a component is built from source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Build {
-    /// A shell command.
-    pub command: String,
-    /// Where it runs; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub workdir: PathBuf,
-    /// It compiles C for wasm, so clang and a WASI sysroot must be there.
-    pub c_toolchain: bool,
-}
-
-/// Writes a path that is kept to be shown, not to be opened, so that one that is not Unicode can be
-/// kept as well.
-fn path_for_people<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// What a component may use beyond computing. Nothing is granted by default.
@@ -351,74 +276,6 @@ pub enum Access {
     Read,
     /// Objects may also be written and deleted.
     ReadWrite,
-}
-
-/// One place that outbound requests and connections may go to, such as
-/// `https://api.example.com:8443`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboundHost {
-    /// The protocol.
-    pub scheme: Scheme,
-    /// The host.
-    pub host: HostPattern,
-    /// The port; the scheme's own where the manifest names none.
-    pub port: Ports,
-}
-
-/// The protocols of outbound requests and connections.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheme {
-    /// HTTP in cleartext.
-    Http,
-    /// HTTP with TLS.
-    Https,
-    /// Another one, lower-case: `redis`, `postgres`.
-    Named(String),
-    /// Whichever.
-    Any,
-}
-
-/// A host, or many.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HostPattern {
-    /// Exactly this host, lower-case.
-    Exact(String),
-    /// `*.example.com`: any name below this domain, which is kept without the `*.`.
-    Below(String),
-    /// `<component>.internal`: another component, in process.
-    Component(ComponentName),
-    /// Every address of a network, where a request names an address.
-    Network(Network),
-    /// The application itself, by its public routes.
-    Itself,
-    /// Every host, other components and the application itself as well.
-    Any,
-}
-
-/// The addresses that begin with the same bits: `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// One of them.
-    pub address: IpAddr,
-    /// How many bits they have in common.
-    pub prefix_bits: u8,
-}
-
-/// A port, or those from one up to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Ports {
-    /// One.
-    One(u16),
-    /// All from `first` to `last`, both included.
-    Range {
-        /// The lowest.
-        first: u16,
-        /// The highest.
-        last: u16,
-    },
 }
 
 /// A secret's source.
@@ -543,43 +400,6 @@ impl Route {
     }
 }
 
-/// Who answers a route's requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteTarget {
-    /// A component.
-    Component(ComponentName),
-    /// The host, always the same.
-    Response(StaticResponse),
-}
-
-/// A response that the manifest gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaticResponse {
-    /// The status.
-    pub status: http::StatusCode,
-    /// The headers.
-    pub headers: http::HeaderMap,
-    /// The body.
-    pub body: String,
-}
-
-impl StaticResponse {
-    /// The response.
-    pub fn answer(&self) -> http::Response<Full<Bytes>> {
-        let mut answer = http::Response::new(Full::from(self.body.clone()));
-        *answer.status_mut() = self.status;
-        *answer.headers_mut() = self.headers.clone();
-        answer
-    }
-}
-
-/// A route as its manifest writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldRoute {
-    /// `/jobs/:id/...`.
-    pub raw: String,
-}
-
 /// `/jobs/:id/events`, `/static/...`: literal segments, one-segment parameters, and optionally the
 /// rest of the path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -678,36 +498,6 @@ impl Wildcard {
     /// The subscription to one of the subjects.
     pub fn on(&self, subject: &Subject) -> Subscription {
         Subscription::new(subject.clone(), self.component.clone())
-    }
-}
-
-/// What binds a channel of a Redis server to a component. Redis sends a message to who listens just
-/// then: at most once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Channel {
-    /// The server.
-    pub address: ChannelAddress,
-    /// The channel.
-    pub channel: String,
-    /// Who handles its messages.
-    pub component: ComponentName,
-}
-
-/// A Redis server's URL. Its password is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ChannelAddress(pub String);
-
-impl fmt::Display for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", &self.0));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        write!(f, "{scheme}://{host}")
-    }
-}
-
-impl fmt::Debug for ChannelAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

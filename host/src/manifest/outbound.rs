@@ -5,11 +5,80 @@ use std::fmt;
 use std::net::IpAddr;
 
 use schemars::{Schema, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::forms::canonical_host;
-use super::model::{Grants, HostPattern, Network, OutboundHost, Ports, Scheme};
+use super::model::Grants;
 use crate::document::{TextForm, Wrong};
 use crate::name::ComponentName;
+
+/// One place that outbound requests and connections may go to, such as
+/// `https://api.example.com:8443`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboundHost {
+    /// The protocol.
+    pub scheme: Scheme,
+    /// The host.
+    pub host: HostPattern,
+    /// The port; the scheme's own where the manifest names none.
+    pub port: Ports,
+}
+
+/// The protocols of outbound requests and connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// HTTP in cleartext.
+    Http,
+    /// HTTP with TLS.
+    Https,
+    /// Another one, lower-case: `redis`, `postgres`.
+    Named(String),
+    /// Whichever.
+    Any,
+}
+
+/// A host, or many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostPattern {
+    /// Exactly this host, lower-case.
+    Exact(String),
+    /// `*.example.com`: any name below this domain, which is kept without the `*.`.
+    Below(String),
+    /// `<component>.internal`: another component, in process.
+    Component(ComponentName),
+    /// Every address of a network, where a request names an address.
+    Network(Network),
+    /// The application itself, by its public routes.
+    Itself,
+    /// Every host, other components and the application itself as well.
+    Any,
+}
+
+/// The addresses that begin with the same bits: `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// One of them.
+    pub address: IpAddr,
+    /// How many bits they have in common.
+    pub prefix_bits: u8,
+}
+
+/// A port, or those from one up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Ports {
+    /// One.
+    One(u16),
+    /// All from `first` to `last`, both included.
+    Range {
+        /// The lowest.
+        first: u16,
+        /// The highest.
+        last: u16,
+    },
+}
 
 /// The domain below which each component has its name.
 pub const INTERNAL_DOMAIN: &str = "internal";

@@ -75,7 +75,7 @@ pub fn check_bindings(
     for wildcard in &application.wildcards {
         if wildcard.component == *name && loaded.messages.is_none() {
             let binding = format!("its subscription to {}", wildcard.pattern);
-            missing("wasmcloud:messaging/handler@0.2.0", binding);
+            missing(MESSAGE_EXPORTS, binding);
         }
     }
     problems

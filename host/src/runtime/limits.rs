@@ -132,4 +132,25 @@ mod tests {
         assert!(!limiter.memory_growing(60, 61, None).expect("answers"));
         assert!(limiter.refused());
     }
+
+    #[test]
+    fn bounds_that_are_said_replace_the_hosts_own() {
+        let bounds = Bounds {
+            table_elements_max: Some(10),
+            memories_max: Some(2),
+            ..Bounds::default()
+        };
+        let mut limiter = MemoryLimiter::new(100).within(&bounds);
+        assert!(limiter.table_growing(0, 10, None).expect("answers"));
+        assert!(!limiter.table_growing(0, 11, None).expect("answers"));
+        assert_eq!((limiter.memories(), limiter.tables()), (2, OBJECTS_MAX));
+        let traps = Bounds {
+            growth_traps: true,
+            ..bounds
+        };
+        let mut limiter = MemoryLimiter::new(100).within(&traps);
+        assert!(limiter.table_growing(0, 11, None).is_err());
+        assert!(limiter.memory_growing(0, 101, None).is_err());
+        assert!(limiter.refused());
+    }
 }

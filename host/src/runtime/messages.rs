@@ -14,6 +14,7 @@ use wasmtime::component::InstancePre;
 
 use super::bindings::messaging::MessagesIndices;
 use super::bindings::messaging::wasmcloud::messaging::types::BrokerMessage;
+use super::bindings::spin_3::spin::redis::redis;
 use super::bindings::spin_redis_handler_2::RedisHandlerTwoIndices;
 use super::bindings::spin_redis_handler_2::fermyon::spin::redis_types;
 use super::bindings::spin_redis_handler_3::RedisHandlerThreeIndices;
@@ -166,7 +167,10 @@ impl Handler {
                     handler.call_handle_message(accessor, payload).await
                 });
                 let outcome = outcome.await??;
-                Ok(outcome.map_err(|error| error.to_string()))
+                Ok(outcome.map_err(|error| match error {
+                    redis::Error::Other(text) => text,
+                    error => error.to_string(),
+                }))
             }
             Export::Redis2(indices) => {
                 let exports = indices.load(&mut *store, instance)?;

@@ -140,8 +140,8 @@ impl WasiHttpHooks for Outbound {
                     revision = %self.context.revision,
                     request_id = self.work.id,
                     trace_id = self.work.trace_id(),
-                    "outbound request denied: to allow it, add {grant:?} to outbound_http in [component.{}.grants]",
-                    self.context.component,
+                    "outbound request denied: to allow it, add {grant:?} to {}",
+                    self.context.where_granted("outbound_http", "allowed_outbound_hosts"),
                 );
                 Box::new(async { Err(Error::HttpRequestDenied) })
             }

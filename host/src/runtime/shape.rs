@@ -165,4 +165,23 @@ mod tests {
             Shape::default()
         );
     }
+
+    #[test]
+    fn a_type_that_is_async_needs_concurrency_wherever_it_stands() {
+        // One type: a function without parameters and results, by itself and within an instance's.
+        let function = |kind| vec![1, kind, 0, 1, 0];
+        let instance = |kind| vec![1, 0x42, 1, 1, kind, 0, 1, 0];
+        let concurrent = |types: Vec<u8>| {
+            let mut bytes = b"\0asm\x0d\0\x01\0\x07".to_vec();
+            bytes.push(types.len() as u8);
+            bytes.extend(types);
+            shape(&bytes).expect("a component").concurrent
+        };
+        const PLAIN: u8 = 0x40;
+        const ASYNC: u8 = 0x43;
+        assert!(!concurrent(function(PLAIN)));
+        assert!(!concurrent(instance(PLAIN)));
+        assert!(concurrent(function(ASYNC)));
+        assert!(concurrent(instance(ASYNC)));
+    }
 }

@@ -87,6 +87,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// The place in the manifest where something is granted: `key` among Wharf's own grants, which Spin
+    /// calls `in_spin`.
+    pub fn where_granted(&self, key: &str, in_spin: &str) -> String {
+        let component = &self.component;
+        match self.grants.refuse_when_called {
+            true => format!("{in_spin} in [component.{component}]"),
+            false => format!("{key} in [component.{component}.grants]"),
+        }
+    }
+
     /// Counts a trap.
     pub fn trapped(&self) {
         self.metrics.traps.inc();

@@ -42,8 +42,9 @@ pub fn tell<B>(
     client: Option<SocketAddr>,
 ) {
     let raw = told.raw.as_str();
-    // Spin takes the slash off the end of what it calls the matched route.
-    let matched = raw.strip_suffix('/').unwrap_or(raw);
+    // What Spin calls the matched route begins with a slash, and never ends in one.
+    let slash = if raw.starts_with('/') { "" } else { "/" };
+    let matched = format!("{slash}{}", raw.strip_suffix('/').unwrap_or(raw));
     let prefix = raw.strip_suffix("/...").unwrap_or(raw);
     let path = request.uri().path().to_owned();
     let (parameters, rest) = captured(&path, pattern);
@@ -52,7 +53,7 @@ pub fn tell<B>(
     strip(headers);
     set(headers, PATH_INFO, rest);
     set(headers, FULL_URL, &full_url);
-    set(headers, MATCHED_ROUTE, matched);
+    set(headers, MATCHED_ROUTE, &matched);
     set(headers, COMPONENT_ROUTE, prefix);
     set(headers, RAW_COMPONENT_ROUTE, raw);
     set(headers, BASE_PATH, "/");

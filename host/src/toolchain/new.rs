@@ -1,7 +1,7 @@
 //! Writes components to begin with: source, build command and manifest entry, which build and run as
 //! they are.
 //!
-//! The texts are in `templates/`; interface definitions are those of `wit/deps`. What a template's
+//! The texts are in `templates/`; interface definitions are those of `wit/`. What a template's
 //! build command needs beside a compiler, the command itself brings into the component's directory.
 
 use std::collections::BTreeMap;
@@ -190,10 +190,10 @@ macro_rules! template {
 }
 
 macro_rules! wit {
-    ($($file:literal)*) => {
+    ($deps:literal: $($file:literal)*) => {
         [$((
             concat!("wit/deps/", $file),
-            &[include_str!(concat!("../../../wit/deps/", $file))] as &[&str],
+            &[include_str!(concat!("../../../wit/", $deps, "/", $file))] as &[&str],
         )),*]
     };
 }
@@ -203,6 +203,7 @@ const RUST_IGNORED: File = (".gitignore", &[template!("rust.gitignore")]);
 const OTHER_IGNORED: File = (".gitignore", &[template!("other.gitignore")]);
 
 const HTTP_0_2: &[File] = &wit! {
+    "deps":
     "cli/command.wit" "cli/environment.wit" "cli/exit.wit" "cli/imports.wit" "cli/run.wit"
     "cli/stdio.wit" "cli/terminal.wit"
     "clocks/monotonic-clock.wit" "clocks/timezone.wit" "clocks/wall-clock.wit" "clocks/world.wit"
@@ -216,11 +217,13 @@ const HTTP_0_2: &[File] = &wit! {
 };
 
 const HTTP_0_3: &[File] = &wit! {
-    "cli-0.3/cli.wit" "clocks-0.3/clocks.wit" "filesystem-0.3/filesystem.wit" "http-0.3/http.wit"
-    "random-0.3/random.wit" "sockets-0.3/sockets.wit"
+    "deps-0.3":
+    "cli/cli.wit" "clocks/clocks.wit" "filesystem/filesystem.wit" "http/http.wit"
+    "random/random.wit" "sockets/sockets.wit"
 };
 
 const MESSAGES: &[File] = &wit! {
+    "deps":
     "keyvalue/atomic.wit" "keyvalue/batch.wit" "keyvalue/store.wit" "keyvalue/watch.wit"
     "keyvalue/world.wit" "messaging/messaging.wit"
 };

@@ -26,6 +26,8 @@ pub enum Tool {
     Node,
     /// A Redis server, for the tests of what runs on one.
     RedisServer,
+    /// A PostgreSQL server, for the tests of components that connect to one.
+    PostgresServer,
     /// A registry, for the tests of what is pushed to one and pulled from it.
     Registry,
     /// Python that can make virtual environments, for the test of components in it.
@@ -48,6 +50,7 @@ impl Tool {
             Self::Chromium => "Chromium",
             Self::Node => "Node.js with npm",
             Self::RedisServer => "Redis server",
+            Self::PostgresServer => "PostgreSQL server",
             Self::Registry => "container registry",
             Self::Python => "Python with venv",
         }
@@ -61,6 +64,7 @@ impl Tool {
             Self::Chromium => "the tests of the page have no browser",
             Self::Node => "the tests of the page cannot drive the browser",
             Self::RedisServer => "the tests of several hosts have nothing to share",
+            Self::PostgresServer => "the tests of PostgreSQL have nobody to connect to",
             Self::Registry => "the tests of artifacts in registries have none",
             Self::Python => "the test of a component in Python cannot build it",
         }
@@ -74,6 +78,7 @@ impl Tool {
             Self::Chromium => find_chromium(),
             Self::Node => on_path("npm").and_then(|_| on_path("node")),
             Self::RedisServer => on_path("redis-server"),
+            Self::PostgresServer => find_postgres(),
             Self::Registry => on_path("docker-registry").or_else(|| on_path("registry")),
             Self::Python => on_path("python3").filter(|path| has_venv(path)),
         };
@@ -114,6 +119,9 @@ impl Tool {
             // Arch has Valkey in its place, which answers to both names.
             (Self::RedisServer, System::Arch) => &["valkey"],
             (Self::RedisServer, _) => &["redis"],
+            (Self::PostgresServer, System::Other) => &[],
+            (Self::PostgresServer, System::Fedora) => &["postgresql-server"],
+            (Self::PostgresServer, _) => &["postgresql"],
             (Self::Registry, System::Debian | System::Alpine) => &["docker-registry"],
             (Self::Registry, System::Fedora) => &["docker-distribution"],
             (Self::Registry, _) => &[],
@@ -185,6 +193,16 @@ fn find_chromium() -> Option<PathBuf> {
         .filter(|path| is_executable(path))
 }
 
+/// On the path, or where Debian has each version's own directory.
+fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut servers =
+        versions.filter_map(|version| Some(version.ok()?.path().join("bin/postgres")));
+    on_path("postgres").or_else(|| servers.find(|path| is_executable(path)))
+}
+
 /// What the tests need.
 pub fn test_tools() -> &'static [Tool] {
     &[
@@ -193,6 +211,7 @@ pub fn test_tools() -> &'static [Tool] {
         Tool::Chromium,
         Tool::Node,
         Tool::RedisServer,
+        Tool::PostgresServer,
         Tool::Registry,
         Tool::Python,
     ]

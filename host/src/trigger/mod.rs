@@ -1,4 +1,4 @@
-//! The world's events: HTTP requests and stream messages, brought to components.
+//! The world's events: HTTP requests, and messages of streams and of channels, brought to components.
 
 pub mod channel;
 pub mod http;

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{artifacts, guest, manifest::Scratch, scratch};
 
 /// A first start compiles, on a machine that may be doing other things.
@@ -29,17 +31,20 @@ pub enum Program {
 /// Whether `wasmtime` is there in the version that is compared with; otherwise says so where it cannot
 /// be overlooked.
 pub fn wasmtime_is_here() -> bool {
-    let output = Command::new("wasmtime").arg("--version").output();
-    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let here = version
-        .as_ref()
-        .is_ok_and(|version| version.starts_with(WASMTIME));
-    if !here {
-        // Not through the test's captured output.
-        let line = format!("COMPARISON SKIPPED: no {WASMTIME}* on PATH, found {version:?}\n");
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-    }
-    here
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| {
+        let output = Command::new("wasmtime").arg("--version").output();
+        let version = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let here = version
+            .as_ref()
+            .is_ok_and(|version| version.starts_with(WASMTIME));
+        if !here {
+            // Not through the test's captured output.
+            let line = format!("COMPARISON SKIPPED: no {WASMTIME}* on PATH, found {version:?}\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+        }
+        here
+    })
 }
 
 /// A program that serves one guest. Dropping it kills it.
@@ -94,12 +99,16 @@ impl Program {
         let (found, address) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let lines = said.clone();
+        let (lines, printed) = (said.clone(), found.clone());
         std::thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| note(&lines, line))
+            for line in stdout.lines().map_while(Result::ok) {
+                // With --print-addresses; other log lines may be JSON as well.
+                let value: Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = value["http"].as_str() {
+                    let _ = printed.send(address.parse());
+                }
+                note(&lines, line);
+            }
         });
         let lines = said.clone();
         std::thread::spawn(move || {

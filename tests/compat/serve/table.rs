@@ -15,6 +15,8 @@ pub enum Compared {
     AllButPage,
     /// The two differ, for this reason.
     Differs(&'static str),
+    /// The two may differ, for this reason.
+    MayDiffer(&'static str),
 }
 
 /// A row.
@@ -38,6 +40,14 @@ pub fn sent(name: &'static str, bytes: impl Into<Vec<u8>>) -> Case {
     steps(name, vec![Step::Send(bytes.into())])
 }
 
+/// A request line without its version, and headers beside the host.
+pub fn request(name: &'static str, line: &str, headers: &str) -> Case {
+    sent(
+        name,
+        format!("{line} HTTP/1.1\r\nhost: a.example\r\n{headers}\r\n"),
+    )
+}
+
 /// A request without a body.
 pub fn get(name: &'static str, path: &str) -> Case {
     sent(
@@ -54,6 +64,21 @@ pub fn post(name: &'static str, path: &str, body: &str) -> Case {
         format!(
             "POST {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: {length}\r\n\r\n{body}"
         ),
+    )
+}
+
+/// A request whose body ends once `text` of the response's has come: what the guest does then, it does
+/// after its response began.
+pub fn held(name: &'static str, path: &str, text: &'static str) -> Case {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: a.example\r\ntransfer-encoding: chunked\r\n\r\n");
+    steps(
+        name,
+        vec![
+            Step::Send(head.into_bytes()),
+            Step::Hear(text),
+            Step::Send(b"0\r\n\r\n".to_vec()),
+        ],
     )
 }
 
@@ -134,6 +159,12 @@ impl Case {
     /// `wasmtime serve` answers otherwise, for this reason.
     pub fn differs(mut self, reason: &'static str) -> Self {
         self.compared = Compared::Differs(reason);
+        self
+    }
+
+    /// `wasmtime serve` may answer otherwise, for this reason.
+    pub fn may_differ(mut self, reason: &'static str) -> Self {
+        self.compared = Compared::MayDiffer(reason);
         self
     }
 

@@ -174,10 +174,12 @@ impl Input {
         let Some(head) = self.head() else {
             return;
         };
+        let chunked = head.1.iter().any(|(name, _)| name == "transfer-encoding");
         let mut body = Vec::new();
         while !body.escape_ascii().to_string().contains(text) {
-            match self.chunk() {
-                Some(chunk) if !chunk.is_empty() => body.extend(chunk),
+            let piece = if chunked { self.chunk() } else { self.piece() };
+            match piece {
+                Some(piece) if !piece.is_empty() => body.extend(piece),
                 Some(_) | None => panic!("the body ended without {text:?}"),
             }
         }
@@ -209,7 +211,8 @@ impl Input {
     fn final_head(&mut self) -> Option<Head> {
         loop {
             let head = self.head()?;
-            if !head.0.contains(" 1") || !head.0.starts_with("HTTP/1.1 1") {
+            // With 101 the connection is another protocol's.
+            if !head.0.starts_with("HTTP/1.1 1") || head.0.contains(" 101 ") {
                 return Some(head);
             }
             self.informational.push(head.0);
@@ -237,9 +240,8 @@ impl Input {
         match answer.header("content-length").map(str::parse) {
             Some(length) => {
                 let length: u64 = length.expect("a length is a number");
-                let read = (&mut self.reader)
-                    .take(length)
-                    .read_to_end(&mut answer.body);
+                let rest = length - answer.body.len() as u64;
+                let read = (&mut self.reader).take(rest).read_to_end(&mut answer.body);
                 if read.is_err() || answer.body.len() as u64 != length {
                     answer.end = End::Broken;
                 }
@@ -253,6 +255,13 @@ impl Input {
                 };
             }
         }
+    }
+
+    /// What has come of a body that has no chunks.
+    fn piece(&mut self) -> Option<Vec<u8>> {
+        let piece = self.reader.fill_buf().ok()?.to_vec();
+        self.reader.consume(piece.len());
+        Some(piece)
     }
 
     /// A chunk; the last one is empty.

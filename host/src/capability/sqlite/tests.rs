@@ -91,7 +91,7 @@ async fn a_wrong_statement_says_what_is_wrong() {
     let connection = bench.connect().await;
     for (statement, says) in [
         ("SELEC 1", "syntax error"),
-        ("SELECT * FROM nothing", "no such table: nothing"),
+        ("SELECT * FROM absent", "no such table: absent"),
         ("SELECT ?", "number of parameters"),
     ] {
         let error = run(&connection, statement).await.unwrap_err().to_string();

@@ -186,15 +186,13 @@ impl Serve {
         init_logs(self.log_format);
         self.refused.check()?;
         let asked = self.asked()?;
-        let artifact = self.sources.file(&self.component, sources::to_log)?;
-        check_imports(&artifact.path, &asked)?;
         // Nothing is granted that lasts, so what a host always opens is gone with it.
         let scratch = tempfile::tempdir().context("no temporary directory can be made")?;
         let config = self.host_config(&asked, scratch.path())?;
-        let (print, pretty) = (
-            self.print_addresses,
-            matches!(self.log_format, LogFormat::Pretty),
-        );
+        let print = self.print_addresses;
+        let pretty = matches!(self.log_format, LogFormat::Pretty);
+        let artifact = self.sources.file(&self.component, sources::to_log)?;
+        check_imports(&artifact.path, asked.keyvalue)?;
         let application = self.application(asked, artifact, config.engine.memory_bytes_max)?;
         let name = application.name.clone();
         let tell = move |addresses| {
@@ -316,7 +314,7 @@ fn tell_people(addresses: Addresses) {
 
 /// Refuses a component that needs an option that was not given. Whatever else is wrong with it is
 /// told when it is loaded.
-fn check_imports(path: &Path, asked: &Asked) -> anyhow::Result<()> {
+fn check_imports(path: &Path, keyvalue: bool) -> anyhow::Result<()> {
     let bytes =
         std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let Ok(shape) = runtime::shape(&bytes) else {
@@ -324,7 +322,7 @@ fn check_imports(path: &Path, asked: &Asked) -> anyhow::Result<()> {
     };
     let mut imports = shape.imports.iter();
     match imports.find(|import| import.starts_with("wasi:keyvalue/")) {
-        Some(import) if !asked.keyvalue => bail!(
+        Some(import) if !keyvalue => bail!(
             "the component imports {import}: add -S keyvalue, and it has stores that are gone when the \
              host ends"
         ),
@@ -378,6 +376,7 @@ fn mount(text: &str) -> Mount {
         guest: guest.to_owned(),
         source: MountSource::Directory(PathBuf::from(host)),
         writable: true,
+        digest: None,
     }
 }
 

@@ -11,6 +11,7 @@ use glob::{MatchOptions, Pattern};
 use super::raw::{Component, OrTable, Placement};
 use crate::document::{At, Located, Report};
 use crate::manifest::model::{Mount, MountSource};
+use crate::name::Digest;
 
 /// Files of one component: what is more is a directory that was not meant, such as a home.
 const FILES_MAX: usize = 100_000;
@@ -38,9 +39,26 @@ pub(super) fn mount(raw: &Component, directory: &Path, report: &mut Report) -> O
     }
     Some(Mount {
         guest: "/".to_owned(),
+        digest: digest(&seen.files, &files.at, report),
         source: MountSource::Files(seen.files),
         writable: false,
     })
+}
+
+/// A digest of the names and the content of files.
+fn digest(files: &BTreeMap<String, PathBuf>, at: &At, report: &mut Report) -> Option<Digest> {
+    let mut lines = String::new();
+    for (name, path) in files {
+        match std::fs::read(path) {
+            Ok(bytes) => lines += &format!("{} {name}\n", Digest::of(&bytes)),
+            Err(error) => {
+                let what = format!("{} cannot be read: {error}", path.display());
+                report.problem(at, what, "let it be read, or exclude it");
+                return None;
+            }
+        }
+    }
+    Some(Digest::of(lines.as_bytes()))
 }
 
 /// The files that were found, by where the component sees them.

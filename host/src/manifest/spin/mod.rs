@@ -32,7 +32,7 @@ use super::supplied::Supplied;
 use crate::document::{At, Located, Report};
 use crate::name::ComponentName;
 use component::Surroundings;
-use raw::Manifest;
+use raw::{Manifest, OrTable};
 pub use runtime_config::{supplied, variable};
 use triggers::{Callees, Named, Resolve};
 use variables::Values;
@@ -116,16 +116,17 @@ fn resolve(
     };
     let mut application = Application::new(name(raw, report)?);
     for (id, component) in &components.all {
-        let (name, at) = match components.named.get(id) {
-            Some((name, at)) => (name.clone(), *at),
-            // A dependency alone, which may have to be built.
-            None if component.build.is_some() => match names::plain(id).parse() {
-                Ok(name) => (name, &components.places[id]),
-                Err(_) => continue,
-            },
-            None => continue,
+        let Some((name, at)) = components.name_of(id, report) else {
+            continue;
         };
         let resolved = component::component(&name, component, at, &all, report);
+        if !components.is_run(id) {
+            if !components.is_dependency(id) {
+                let what = "no trigger leads to this component, and no other depends on it";
+                report.warning(at, what, "add a trigger: it is not run");
+            }
+            continue;
+        }
         if let Some(resolved) = resolved {
             application.provided_secrets.extend(resolved.secrets);
             application.components.insert(name, resolved.component);
@@ -156,6 +157,17 @@ fn name(raw: &Manifest, report: &mut Report) -> Option<String> {
         return None;
     }
     Some(label)
+}
+
+/// A component's name as a label.
+fn component_name(id: &str, at: &At, report: &mut Report) -> Option<ComponentName> {
+    let name = names::plain(id).parse().ok();
+    if name.is_none() {
+        let what = format!("{id:?} is not a component's name");
+        let fix = "use 1 to 63 letters and digits, in words joined by hyphens";
+        report.problem(at, what, fix);
+    }
+    name
 }
 
 /// Settings of the whole application that are not what Spin 2 has.
@@ -222,16 +234,46 @@ impl<'a> Written<'a> {
         written
     }
 
+    /// The component's name here, and where it is written.
+    fn name_of(&self, id: &str, report: &mut Report) -> Option<(ComponentName, &At)> {
+        if let Some((name, at)) = self.named.get(id) {
+            return Some((name.clone(), *at));
+        }
+        let at = self.places.get(id)?;
+        Some((component_name(id, at, report)?, at))
+    }
+
+    /// Whether it is part of what runs: a trigger leads to it, or it is a dependency that has to be
+    /// built.
+    fn is_run(&self, id: &str) -> bool {
+        let built = |component: &&raw::Component| component.build.is_some();
+        self.named.contains_key(id)
+            || (self.all.get(id).is_some_and(built) && self.is_dependency(id))
+    }
+
+    /// Whether another component has it composed into it.
+    fn is_dependency(&self, id: &str) -> bool {
+        let dependencies = self
+            .all
+            .values()
+            .flat_map(|component| &component.dependencies);
+        let mut dependencies = dependencies.flat_map(|table| &table.value.0);
+        dependencies.any(|(_, dependency)| {
+            let Some(OrTable::Table(dependency)) = dependency else {
+                return false;
+            };
+            let component = dependency.component.as_ref();
+            component.is_some_and(|component| component.value == id)
+        })
+    }
+
     /// Gives a component that a trigger names its name here.
     fn name(&mut self, named: &'a Named<'a>, report: &mut Report) {
         let id = named.id.as_str();
         if self.named.contains_key(id) {
             return;
         }
-        let Ok(name) = names::plain(id).parse::<ComponentName>() else {
-            let what = format!("{id:?} is not a component's name");
-            let fix = "use 1 to 63 letters and digits, in words joined by hyphens";
-            report.problem(named.at, what, fix);
+        let Some(name) = component_name(id, named.at, report) else {
             return;
         };
         if self.named.values().any(|(other, _)| *other == name) {

@@ -8,7 +8,7 @@ const TAIL: usize = 8;
 /// `text` as a label: itself where it is one, and otherwise one that no other text has.
 pub(super) fn label(text: &str) -> String {
     let plain = plain(text);
-    if plain == text && text.len() <= NAME_BYTES_MAX {
+    if plain == text && !text.is_empty() && text.len() <= NAME_BYTES_MAX {
         return plain;
     }
     let tail = &Digest::of(text.as_bytes()).to_string()[..TAIL];

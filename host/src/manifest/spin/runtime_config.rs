@@ -240,3 +240,99 @@ fn line(line: &str) -> Option<(&str, String)> {
     };
     Some((name.trim(), value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the runtime configuration `text` supplies, and what it warns of.
+    fn read(text: &str) -> Result<(Supplied, Vec<String>), String> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join("env"),
+            "# one\nexport OTHER_A=\"a b\"\nOTHER_B='$b'\nOTHER_C=c # three\n\nUNRELATED=x\n",
+        )
+        .unwrap();
+        let file = directory.path().join("runtime-config.toml");
+        let env = directory.path().join("env").display().to_string();
+        std::fs::write(&file, text.replace("ENV", &env)).unwrap();
+        let supplied = supplied(BTreeMap::new(), Some(&file)).map_err(|error| error.to_string())?;
+        let mut warnings: Vec<String> = supplied.1.iter().map(|w| w.key.clone()).collect();
+        warnings.sort();
+        Ok((supplied.0, warnings))
+    }
+
+    #[test]
+    fn providers_are_asked_in_their_order() {
+        let (supplied, warnings) = read(
+            "[[variables_provider]]\ntype = \"static\"\nvalues = { a = \"first\" }\n\
+             [[variables_provider]]\ntype = \"env\"\nprefix = \"OTHER\"\ndotenv_path = \"ENV\"\n",
+        )
+        .unwrap();
+        assert_eq!(supplied.value("a"), Some("first"));
+        assert_eq!(supplied.value("b"), Some("$b"));
+        assert_eq!(supplied.value("c"), Some("c"));
+        assert_eq!(supplied.value("unrelated"), None);
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert!(!format!("{supplied:?}").contains("first"));
+    }
+
+    #[test]
+    fn databases_lie_where_the_file_says() {
+        let (supplied, warnings) = read(
+            "state_dir = \".spin\"\n\
+             [sqlite_database.default]\ntype = \"spin\"\npath = \"/data/default.db\"\n\
+             [sqlite_database.other]\ntype = \"spin\"\n\
+             [key_value_store.default]\ntype = \"spin\"\npath = \"kv.db\"\n",
+        )
+        .unwrap();
+        assert_eq!(supplied.databases["default"], Path::new("/data/default.db"));
+        assert_eq!(supplied.databases.len(), 1);
+        assert_eq!(warnings, ["key_value_store.default.path", "state_dir"]);
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_refused() {
+        for (text, expected) in [
+            ("colour = 1", "colour: unknown key"),
+            (
+                "[[variables_provider]]\ntype = \"vault\"\nurl = \"http://x\"",
+                "cannot be had from \"vault\"",
+            ),
+            (
+                "[[config_provider]]\ntype = \"azure_key_vault\"",
+                "cannot be had from \"azure_key_vault\"",
+            ),
+            (
+                "[[variables_provider]]\ntype = \"env\"\ndotenv_path = \"/missing/env\"",
+                "cannot be read",
+            ),
+            (
+                "[key_value_store.a]\ntype = \"redis\"\nurl = \"redis://x\"",
+                "url_env",
+            ),
+            (
+                "[key_value_store.a]\ntype = \"azure_cosmos\"\nkey = \"k\"",
+                "\"azure_cosmos\" cannot be used",
+            ),
+            (
+                "[sqlite_database.a]\ntype = \"libsql\"\nurl = \"http://x\"",
+                "\"libsql\" cannot be used",
+            ),
+            (
+                "[outbound_networking]\nblock = [\"10.0.0.0/8\"]",
+                "outbound_networking: is not heeded",
+            ),
+        ] {
+            let problems = read(text).unwrap_err();
+            assert!(problems.contains(expected), "{text}: {problems}");
+        }
+    }
+
+    #[test]
+    fn a_variable_on_the_command_line_has_a_name_and_a_value() {
+        assert_eq!(variable("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(variable("a="), Ok(("a".to_owned(), String::new())));
+        assert!(variable("a").is_err() && variable("=a").is_err());
+    }
+}

@@ -110,32 +110,27 @@ pub(super) fn routes(
         .and_then(|triggers| triggers.value.http.as_ref());
     let triggers = triggers.iter().flat_map(|list| &list.value);
     for (trigger, named) in triggers.zip(&callees.http) {
-        let Some((target, told)) = route(trigger, named.as_ref(), known, report) else {
+        let Some((target, path)) = route(trigger, named.as_ref(), known, report) else {
             continue;
         };
-        let Some(told) = told else { continue };
-        let at = &trigger
-            .value
-            .route
-            .as_ref()
-            .unwrap_or_else(|| unreachable!("a route was read"))
-            .at;
-        if path_of(&told.raw).starts_with(WELL_KNOWN) {
+        let Some((raw, at)) = path else { continue };
+        let written = path_of(&raw);
+        if written.starts_with(WELL_KNOWN) {
             let what = format!("the host itself answers all below {WELL_KNOWN}");
-            report.warning(at, what, "choose another path: this one is never used");
+            report.warning(&at, what, "choose another path: this one is never used");
             continue;
         }
-        let Some(Text(path)) = Text::<PathPattern>::checked(&path_of(&told.raw), at, report) else {
+        let Some(Text(path)) = Text::<PathPattern>::checked(&written, &at, report) else {
             continue;
         };
         let earlier = routes.len();
         routes.retain(|route| !same(&route.path, &path));
         if routes.len() < earlier {
             let what = format!("an earlier route is {path}, too, and this one takes its place");
-            report.warning(at, what, "remove one of the two");
+            report.warning(&at, what, "remove one of the two");
         }
         routes.extend(both(Route {
-            told: Some(told),
+            told: Some(ToldRoute { raw }),
             target,
             ..Route::new(path, nobody())
         }));
@@ -231,13 +226,13 @@ fn well_known(raw: &Manifest) -> Vec<Route> {
     .collect()
 }
 
-/// Who answers a route, and the route, unless it is private.
+/// Who answers a route, and its path as it is written, unless it is private.
 fn route(
     trigger: &Located<HttpTrigger>,
     named: Option<&Named<'_>>,
     known: &impl Resolve,
     report: &mut Report,
-) -> Option<(RouteTarget, Option<ToldRoute>)> {
+) -> Option<(RouteTarget, Option<(String, At)>)> {
     let Located { value: raw, at } = trigger;
     further(raw.components.as_ref(), raw.dependencies.as_ref(), report);
     if let Some(executor) = &raw.executor {
@@ -264,11 +259,12 @@ fn route(
             None
         }
     };
-    let told = match &raw.route.as_ref()?.value {
-        RouteForm::Path(path) => Some(ToldRoute { raw: path.clone() }),
+    let route = raw.route.as_ref()?;
+    let path = match &route.value {
+        RouteForm::Path(path) => Some((path.clone(), route.at.clone())),
         RouteForm::Private => None,
     };
-    Some((target?, told))
+    Some((target?, path))
 }
 
 fn executor(raw: &Located<super::raw::Executor>, report: &mut Report) {

@@ -246,6 +246,7 @@ fn mounts(
                 guest: path.value.clone(),
                 source: source.clone(),
                 writable: !mount.readOnly.as_ref().is_some_and(|flag| flag.value),
+                digest: None,
             })
         })
         .collect()

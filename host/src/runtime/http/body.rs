@@ -2,186 +2,24 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::exchange::Exchange;
 use crate::runtime::state::Context as InstanceContext;
 
 /// How long a broken body holds back its failure, for what came before it to be written.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
-
-/// How long a client may take nothing of a response that has more for it: players that are paused and
-/// people who come back to a download. A manifest's own idle limit counts where it is longer.
-const READER_PAUSE_MAX: Duration = Duration::from_secs(300);
-
-/// What the two sides of one exchange tell each other.
-pub struct Exchange {
-    began: Instant,
-    /// Milliseconds from `began` to when the two sides changed places last: the component has to write,
-    /// or the client to read. 0 before the response began.
-    turned_ms: AtomicU64,
-    /// It is the client's turn: it has not asked for more than it was given.
-    reading: AtomicBool,
-    responding: Notify,
-    /// The component's call has returned: whatever it owes of the body, it works no more.
-    returned: AtomicBool,
-    /// The body, while it waits for a piece.
-    waiting: AtomicWaker,
-    /// Nobody waits for the response any more.
-    abandoned: Notify,
-    /// The response's body has left, or nobody wants it any more.
-    ended: AtomicBool,
-    /// Whoever wrote the response's body failed or was stopped before its end.
-    cut_off: AtomicBool,
-    body_exceeded: AtomicBool,
-}
-
-impl Exchange {
-    /// An exchange that begins now.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            began: Instant::now(),
-            turned_ms: AtomicU64::new(0),
-            reading: AtomicBool::new(false),
-            responding: Notify::new(),
-            returned: AtomicBool::new(false),
-            waiting: AtomicWaker::new(),
-            abandoned: Notify::new(),
-            ended: AtomicBool::new(false),
-            cut_off: AtomicBool::new(false),
-            body_exceeded: AtomicBool::new(false),
-        })
-    }
-
-    /// When it began.
-    pub fn began(&self) -> Instant {
-        self.began
-    }
-
-    /// The response has begun: from here on progress is expected.
-    pub fn respond(&self) {
-        self.turn(false);
-        self.responding.notify_one();
-    }
-
-    /// A piece of the response's body was handed on: the client's turn.
-    fn handed_on(&self) {
-        self.turn(true);
-    }
-
-    /// The client asks for more and there is none yet: the component's turn.
-    fn asked(&self) {
-        if self.reading.load(Ordering::Relaxed) {
-            self.turn(false);
-        }
-    }
-
-    fn turn(&self, reading: bool) {
-        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.turned_ms.store(passed.max(1), Ordering::Relaxed);
-        self.reading.store(reading, Ordering::Relaxed);
-    }
-
-    /// The component's call has returned. From here on its body is watched where it is read.
-    pub fn returned(&self) {
-        self.returned.store(true, Ordering::Release);
-        self.waiting.wake();
-    }
-
-    /// Nobody waits for the response any more, or wants more of it.
-    fn end(&self) {
-        self.turn(false);
-        self.ended.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nobody wants anything of the response any more.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Resolves once nobody waits for the response, which has not begun.
-    pub async fn abandoned(&self) {
-        self.abandoned.notified().await;
-    }
-
-    /// The response's body ends before its end. To be said before what writes it is dropped: that
-    /// alone looks like an end.
-    pub fn cut_off(&self) {
-        self.cut_off.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the request's body was larger than allowed.
-    pub fn body_exceeded(&self) -> bool {
-        self.body_exceeded.load(Ordering::Relaxed)
-    }
-
-    /// When a response that is on its way has stalled, unless there is progress until then.
-    pub fn stalls(&self, idle: Duration) -> Option<Instant> {
-        let begun = self.turned_ms.load(Ordering::Relaxed) > 0;
-        (begun && !self.has_ended()).then(|| self.due(idle))
-    }
-
-    /// When the side whose turn it is has taken too long.
-    fn due(&self, idle: Duration) -> Instant {
-        let allowed = if self.reading.load(Ordering::Relaxed) {
-            idle.max(READER_PAUSE_MAX)
-        } else {
-            idle
-        };
-        self.began + Duration::from_millis(self.turned_ms.load(Ordering::Relaxed)) + allowed
-    }
-
-    /// Resolves once the response has begun and then made no progress: for `idle` because of the
-    /// component, or for [`READER_PAUSE_MAX`] because of the client.
-    pub async fn stalled(&self, idle: Duration) {
-        self.responding.notified().await;
-        loop {
-            let (now, due) = (Instant::now(), self.due(idle));
-            if due <= now {
-                return;
-            }
-            // The turn may change meanwhile, and then it is due earlier.
-            tokio::time::sleep_until(due.min(now + idle)).await;
-        }
-    }
-}
-
-/// Says that nobody waits for a response, unless it came.
-pub struct Waiter(Option<Arc<Exchange>>);
-
-impl Waiter {
-    /// Somebody waits for the response of `exchange`.
-    pub fn new(exchange: &Arc<Exchange>) -> Self {
-        Self(Some(exchange.clone()))
-    }
-
-    /// The response came.
-    pub fn answered(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(exchange) = self.0.take() {
-            exchange.end();
-            exchange.abandoned.notify_one();
-        }
-    }
-}
 
 /// A request's body that fails once it is larger than allowed.
 pub struct LimitedBody<B> {
@@ -226,7 +64,7 @@ where
                 Poll::Ready(Some(Ok(frame)))
             }
             None => {
-                self.exchange.body_exceeded.store(true, Ordering::Relaxed);
+                self.exchange.exceed_body();
                 Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.bytes_max)))))
             }
         }
@@ -373,8 +211,7 @@ impl GuestBody {
         self.exchange.asked();
         match &mut self.tie {
             Tie::Task(_) => {
-                self.exchange.waiting.register(cx.waker());
-                if !self.exchange.returned.load(Ordering::Acquire) {
+                if !self.exchange.has_returned(cx) {
                     return Poll::Pending;
                 }
             }
@@ -397,6 +234,13 @@ impl GuestBody {
             // There was progress since it was set.
             timer.as_mut().reset(until);
         }
+    }
+
+    /// What was written before its writer stopped, though this task may have had its turn.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let inner = &mut self.inner;
+        let rest = std::future::poll_fn(|cx| Pin::new(&mut *inner).poll_frame(cx));
+        std::pin::pin!(tokio::task::unconstrained(rest)).poll(cx)
     }
 
     /// The server drops what it has not written yet when a body fails. Failing a moment later lets
@@ -436,13 +280,20 @@ impl Body for GuestBody {
             ready!(pause.as_mut().poll(cx));
             return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() && self.exchange.has_stopped(cx) {
+            polled = self.poll_rest(cx);
+            if polled.is_pending() {
+                return self.break_off(Error::HttpProtocolError, cx);
+            }
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.track(&frame);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => self.break_off(error, cx),
-            Poll::Ready(None) if self.exchange.cut_off.load(Ordering::SeqCst) => {
+            Poll::Ready(None) if self.exchange.is_cut_off() => {
                 self.break_off(Error::HttpProtocolError, cx)
             }
             Poll::Ready(None) => {

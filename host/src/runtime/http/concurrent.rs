@@ -16,7 +16,8 @@ use wasmtime_wasi_http::handler::{self, ExpirationError, InstantiationError, Pro
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
-use super::body::{Tie, Waiter};
+use super::body::Tie;
+use super::exchange::Waiter;
 use super::worker::{Accepted, NoPlace, RequestData, Workers};
 use super::{Exchange, GuestBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;

@@ -12,6 +12,7 @@
 
 mod body;
 pub mod concurrent;
+mod exchange;
 pub mod sync;
 pub mod whole;
 mod worker;
@@ -22,7 +23,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 
-pub use body::{Exchange, GuestBody, LimitedBody};
+pub use body::{GuestBody, LimitedBody};
+pub use exchange::Exchange;
 
 use super::error::InvokeError;
 use super::state::Context;

@@ -242,9 +242,12 @@ impl Job {
                 instance.exchange = Some(Arc::downgrade(&self.exchange));
                 self.instances.give_back(instance);
             }
+            Err(error) if self.answer.is_open() => self.fail(error),
             Err(error) => {
-                self.exchange.cut_off();
+                self.exchange.stop();
                 self.fail(error);
+                // With the instance would go what it wrote.
+                self.exchange.settled(context.limits.response_idle).await;
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -76,6 +77,13 @@ impl Exchanges {
         let exchanges = self.0.lock().expect("no holder of this lock panics");
         let mut wanted = exchanges.iter().filter_map(Weak::upgrade);
         wanted.any(|exchange| !exchange.has_ended())
+    }
+
+    /// Those whose responses may still be on their way.
+    fn living(&self) -> Vec<Arc<Exchange>> {
+        let exchanges = self.0.lock().expect("no holder of this lock panics");
+        let living = exchanges.iter().filter_map(Weak::upgrade);
+        living.filter(|exchange| !exchange.has_ended()).collect()
     }
 
     /// When the last of those that are on their way has stalled.
@@ -232,6 +240,12 @@ impl WorkerState for Worker {
     fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
         // A worker that is dropped with the whole host reports a panic, which it is not.
         let retired = self.retired.load(Ordering::Relaxed);
+        let place = self
+            .place
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
+        let failed = result.is_err();
         match result {
             Err(_) if self.life.overdue.load(Ordering::Relaxed) => tracing::debug!(
                 component = %self.context.component,
@@ -250,12 +264,33 @@ impl WorkerState for Worker {
             }
             Ok(()) | Err(_) => {}
         }
-        drop(store);
-        self.place
-            .lock()
-            .expect("no holder of this lock panics")
-            .take();
-        self.room.notify_one();
+        let unfinished = if failed {
+            self.life.exchanges.living()
+        } else {
+            Vec::new()
+        };
+        for exchange in &unfinished {
+            exchange.stop();
+        }
+        let room = self.room.clone();
+        let end = move |store, place: Option<Place>| {
+            drop(store);
+            drop(place);
+            room.notify_one();
+        };
+        match Handle::try_current() {
+            // With the store would go what the guest wrote of them.
+            Ok(threads) if !unfinished.is_empty() => {
+                let idle = self.context.limits.response_idle;
+                threads.spawn(async move {
+                    for exchange in unfinished {
+                        exchange.settled(idle).await;
+                    }
+                    end(store, place);
+                });
+            }
+            Ok(_) | Err(_) => end(store, place),
+        }
     }
 }
 

@@ -55,20 +55,29 @@ impl InstanceState {
         if self.context.grants.any.keyvalue {
             return Ok(self.opened_store(StoreId::named(label)));
         }
-        let label = label
-            .parse::<StoreLabel>()
-            .map_err(|_| Refusal::NoSuchStore)?;
+        let label = match label.parse::<StoreLabel>() {
+            Ok(label) => label,
+            // Stores of any name may be there to be granted.
+            Err(_) if self.context.grants.refuse_when_called => return Err(self.denied(label)),
+            Err(_) => return Err(Refusal::NoSuchStore),
+        };
         let component = &self.context.component;
         let every = self.context.ambient.as_ref().is_some_and(|a| a.keyvalue);
         if !every && !self.context.grants.keyvalue.contains(&label) {
-            tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add \"{label}\" to keyvalue in [component.{component}.grants]");
-            return Err(Refusal::AccessDenied);
+            return Err(self.denied(label.as_str()));
         }
         let store = match label.as_str() {
             OWN => StoreId::component(component),
             _ => StoreId::label(&label),
         };
         Ok(self.opened_store(store))
+    }
+
+    fn denied(&self, label: &str) -> Refusal {
+        let component = &self.context.component;
+        let place = self.context.where_granted("keyvalue", "key_value_stores");
+        tracing::warn!(%component, request_id = self.work.id, trace_id = self.work.trace_id(), "key-value store denied: to allow it, add {label:?} to {place}");
+        Refusal::AccessDenied
     }
 
     fn opened_store(&self, store: StoreId) -> Bucket {

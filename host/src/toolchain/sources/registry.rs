@@ -7,7 +7,7 @@
 
 use futures::TryStreamExt as _;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
@@ -187,10 +187,13 @@ impl Registry {
                 code: 401 | 403,
                 message,
                 ..
-            } => unauthorized(message),
+            } => unauthorized(brief(message)),
             OciDistributionError::ServerError {
                 code: 404, message, ..
-            } => SourceError::Missing { from, why: message },
+            } => SourceError::Missing {
+                from,
+                why: brief(message),
+            },
             OciDistributionError::ServerError { code, message, .. } if code >= 500 => {
                 let why = format!("the registry answers {code} {message}");
                 SourceError::Away { from, why }
@@ -238,6 +241,14 @@ impl Registry {
             }
             RegistryAuth::Bearer(_) => "asked with a token".to_owned(),
         }
+    }
+}
+
+/// What a registry says, of which the client has told the status alone.
+fn brief(message: String) -> String {
+    match serde_json::from_str::<OciEnvelope>(&message) {
+        Ok(envelope) => envelope.to_string(),
+        Err(_) => message,
     }
 }
 

@@ -194,7 +194,7 @@ fn understood(locked: &Locked) -> Result<(), String> {
 fn application(metadata: &BTreeMap<String, Json>) -> Result<Value, String> {
     let mut table = Table::new();
     for key in ["name", "version", "description", "authors"] {
-        if let Some(value) = metadata.get(key) {
+        if let Some(value) = metadata.get(key).filter(|value| !value.is_null()) {
             table.insert(key.to_owned(), toml_of(value.clone())?);
         }
     }
@@ -251,7 +251,8 @@ fn component(component: Component, files: &mut Vec<(PathBuf, Content)>) -> Resul
     let content = component.source.content(&format!("component {id}"))?;
     table.insert("source".to_owned(), path.clone().into());
     files.push((path.into(), content));
-    for (key, value) in component.metadata {
+    let metadata = component.metadata.into_iter();
+    for (key, value) in metadata.filter(|(_, value)| !value.is_null()) {
         let key = match key.as_str() {
             "databases" => "sqlite_databases".to_owned(),
             // It is built already.

@@ -33,7 +33,10 @@ impl Store {
     }
 
     pub(super) fn keep_blob(bytes: &[u8], digest: Digest) -> Result<(), SourceError> {
-        write(&blob_path(digest), bytes)
+        match Self::blob(digest) {
+            Some(_) => Ok(()),
+            None => write(&blob_path(digest), bytes),
+        }
     }
 
     /// What `source` gave when it was fetched last.

@@ -249,7 +249,8 @@ impl Watcher {
     /// Finds out whose files they are.
     fn sort(&mut self, paths: BTreeSet<PathBuf>, changes: &mut Changes) {
         for path in paths {
-            let is_manifest = path == self.manifest;
+            // What components see of files is for the manifest to say.
+            let is_manifest = path == self.manifest || self.sources.is_mounted(&path);
             let owners = self.sources.owners(&path);
             if (!is_manifest && owners.is_empty()) || !self.is_new(&path) {
                 continue;

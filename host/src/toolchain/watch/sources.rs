@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::super::freshness::{Inputs, SKIPPED, stamp_path};
 use super::super::resolved::resolve;
-use crate::manifest::model::{Application, Component};
+use crate::manifest::model::{Application, Component, MountSource};
 use crate::name::ComponentName;
 
 /// The sources of an application's components.
 #[derive(Debug, Default)]
-pub(super) struct Sources(Vec<Source>);
+pub(super) struct Sources {
+    sources: Vec<Source>,
+    /// Files that components see.
+    mounted: BTreeSet<PathBuf>,
+}
 
 /// What one component is made from.
 #[derive(Debug)]
@@ -24,24 +28,35 @@ struct Source {
 impl Sources {
     /// Looks where they are. What cannot be found has no sources: its build reports that.
     pub(super) fn of(application: &Application) -> Self {
-        Self(application.components.values().filter_map(source).collect())
+        let components = application.components.values();
+        Self {
+            sources: components.clone().filter_map(source).collect(),
+            mounted: components.flat_map(mounted).collect(),
+        }
     }
 
     /// Every component that has any.
     pub(super) fn components(&self) -> impl Iterator<Item = ComponentName> {
-        self.0.iter().map(|source| source.component.clone())
+        self.sources.iter().map(|source| source.component.clone())
     }
 
     /// The components that a change of `path` may concern.
     pub(super) fn owners(&self, path: &Path) -> Vec<ComponentName> {
-        let owners = self.0.iter().filter(|source| source.has(path));
+        let owners = self.sources.iter().filter(|source| source.has(path));
         owners.map(|source| source.component.clone()).collect()
+    }
+
+    /// Whether `path` is a file that a component sees by its manifest.
+    pub(super) fn is_mounted(&self, path: &Path) -> bool {
+        self.mounted.contains(path)
     }
 
     /// The directories to watch, each for itself: at most `limit` for each that was named.
     pub(super) fn directories(&self, limit: usize) -> BTreeSet<PathBuf> {
         let mut directories = BTreeSet::new();
-        for Source { inputs, .. } in &self.0 {
+        let parents = self.mounted.iter().filter_map(|file| file.parent());
+        directories.extend(parents.map(Path::to_owned));
+        for Source { inputs, .. } in &self.sources {
             let parents = inputs.files.iter().filter_map(|file| file.parent());
             directories.extend(parents.map(Path::to_owned));
             for directory in &inputs.directories {
@@ -50,6 +65,21 @@ impl Sources {
         }
         directories
     }
+}
+
+/// The single files that a component sees, where they lie.
+fn mounted(component: &Component) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for mount in &component.mounts {
+        if let MountSource::Files(files) = &mount.source {
+            let canonical = |path: &PathBuf| {
+                let directory = std::path::absolute(path).ok()?.parent()?.canonicalize();
+                Some(directory.ok()?.join(path.file_name()?))
+            };
+            found.extend(files.values().filter_map(canonical));
+        }
+    }
+    found
 }
 
 /// `None` where a component's directory is not there.

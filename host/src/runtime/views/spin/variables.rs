@@ -13,7 +13,10 @@ enum Refusal {
 
 impl InstanceState {
     fn variable(&self, name: &str) -> Result<String, Refusal> {
-        // The names that a manifest can give: `[a-z][a-z0-9_]*`.
+        if let Some(value) = self.config_value(name) {
+            return Ok(value);
+        }
+        // The names that a manifest of Spin can give.
         let valid = name.starts_with(|first: char| first.is_ascii_lowercase())
             && name
                 .bytes()
@@ -23,9 +26,8 @@ impl InstanceState {
             return Err(Refusal::InvalidName(format!("{name:?}: {rule}")));
         }
         let component = &self.context.component;
-        self.config_value(name).ok_or_else(|| {
-            Refusal::Undefined(format!("component {component} has no variable {name:?}"))
-        })
+        let text = format!("component {component} has no variable {name:?}");
+        Err(Refusal::Undefined(text))
     }
 }
 

@@ -1,0 +1,223 @@
+//! What the two sides of one exchange tell each other: whose turn it is, and how the response ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Context;
+use std::time::Duration;
+
+use futures::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a client may take nothing of a response that has more for it: players that are paused and
+/// people who come back to a download. A manifest's own idle limit counts where it is longer.
+const READER_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// What the two sides of one exchange tell each other.
+pub struct Exchange {
+    began: Instant,
+    /// Milliseconds from `began` to when the two sides changed places last: the component has to write,
+    /// or the client to read. 0 before the response began.
+    turned_ms: AtomicU64,
+    /// It is the client's turn: it has not asked for more than it was given.
+    reading: AtomicBool,
+    responding: Notify,
+    /// The component's call has returned: whatever it owes of the body, it works no more.
+    returned: AtomicBool,
+    /// The body, while it waits for a piece.
+    waiting: AtomicWaker,
+    /// Nobody waits for the response any more.
+    abandoned: Notify,
+    /// The response's body has left, or nobody wants it any more.
+    ended: AtomicBool,
+    /// Told when it is.
+    settled: Notify,
+    /// Whoever writes the response's body writes no more of it, and is still there.
+    stopped: AtomicBool,
+    /// Whoever wrote the response's body failed or was stopped before its end.
+    cut_off: AtomicBool,
+    body_exceeded: AtomicBool,
+}
+
+impl Exchange {
+    /// An exchange that begins now.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            turned_ms: AtomicU64::new(0),
+            reading: AtomicBool::new(false),
+            responding: Notify::new(),
+            returned: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
+            abandoned: Notify::new(),
+            ended: AtomicBool::new(false),
+            settled: Notify::new(),
+            stopped: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
+            body_exceeded: AtomicBool::new(false),
+        })
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The response has begun: from here on progress is expected.
+    pub fn respond(&self) {
+        self.turn(false);
+        self.responding.notify_one();
+    }
+
+    /// A piece of the response's body was handed on: the client's turn.
+    pub(super) fn handed_on(&self) {
+        self.turn(true);
+    }
+
+    /// The client asks for more and there is none yet: the component's turn.
+    pub(super) fn asked(&self) {
+        if self.reading.load(Ordering::Relaxed) {
+            self.turn(false);
+        }
+    }
+
+    fn turn(&self, reading: bool) {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.turned_ms.store(passed.max(1), Ordering::Relaxed);
+        self.reading.store(reading, Ordering::Relaxed);
+    }
+
+    /// The component's call has returned. From here on its body is watched where it is read.
+    pub fn returned(&self) {
+        self.returned.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+
+    /// Nobody waits for the response any more, or wants more of it.
+    pub(super) fn end(&self) {
+        self.turn(false);
+        self.ended.store(true, Ordering::Relaxed);
+        self.settled.notify_one();
+    }
+
+    /// Whether nobody wants anything of the response any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Resolves once nobody waits for the response, which has not begun.
+    pub async fn abandoned(&self) {
+        self.abandoned.notified().await;
+    }
+
+    /// The response's body ends before its end. To be said before what writes it is dropped: that
+    /// alone looks like an end.
+    pub fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::SeqCst);
+    }
+
+    /// Whoever writes the response's body has failed: what it wrote is all there is, and where that has
+    /// no end, the body breaks off. To be said while what writes it is still there, which then waits
+    /// until the exchange is settled: once it is dropped, any body looks as if it had ended.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+
+    /// Resolves once the response's body has left or broken off, or nobody wants it any more. Where that
+    /// takes longer than progress may, the body is cut off.
+    pub async fn settled(&self, idle: Duration) {
+        while !self.has_ended() {
+            let (now, due) = (Instant::now(), self.due(idle));
+            if due <= now {
+                return self.cut_off();
+            }
+            tokio::select! {
+                () = self.settled.notified() => {}
+                // The turn may change meanwhile, and then it is due earlier.
+                () = tokio::time::sleep_until(due.min(now + idle)) => {}
+            }
+        }
+    }
+
+    /// Whether whoever writes the body has stopped. Where not, `cx` is woken when it does.
+    pub(super) fn has_stopped(&self, cx: &Context<'_>) -> bool {
+        self.waiting.register(cx.waker());
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether the component's call has returned. Where not, `cx` is woken when it does.
+    pub(super) fn has_returned(&self, cx: &Context<'_>) -> bool {
+        self.waiting.register(cx.waker());
+        self.returned.load(Ordering::Acquire)
+    }
+
+    /// Whether the response's body ended before its end.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::SeqCst)
+    }
+
+    /// The request's body is larger than allowed.
+    pub(super) fn exceed_body(&self) {
+        self.body_exceeded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the request's body was larger than allowed.
+    pub fn body_exceeded(&self) -> bool {
+        self.body_exceeded.load(Ordering::Relaxed)
+    }
+
+    /// When a response that is on its way has stalled, unless there is progress until then.
+    pub fn stalls(&self, idle: Duration) -> Option<Instant> {
+        let begun = self.turned_ms.load(Ordering::Relaxed) > 0;
+        (begun && !self.has_ended()).then(|| self.due(idle))
+    }
+
+    /// When the side whose turn it is has taken too long.
+    pub(super) fn due(&self, idle: Duration) -> Instant {
+        let allowed = if self.reading.load(Ordering::Relaxed) {
+            idle.max(READER_PAUSE_MAX)
+        } else {
+            idle
+        };
+        self.began + Duration::from_millis(self.turned_ms.load(Ordering::Relaxed)) + allowed
+    }
+
+    /// Resolves once the response has begun and then made no progress: for `idle` because of the
+    /// component, or for [`READER_PAUSE_MAX`] because of the client.
+    pub async fn stalled(&self, idle: Duration) {
+        self.responding.notified().await;
+        loop {
+            let (now, due) = (Instant::now(), self.due(idle));
+            if due <= now {
+                return;
+            }
+            // The turn may change meanwhile, and then it is due earlier.
+            tokio::time::sleep_until(due.min(now + idle)).await;
+        }
+    }
+}
+
+/// Says that nobody waits for a response, unless it came.
+pub struct Waiter(Option<Arc<Exchange>>);
+
+impl Waiter {
+    /// Somebody waits for the response of `exchange`.
+    pub fn new(exchange: &Arc<Exchange>) -> Self {
+        Self(Some(exchange.clone()))
+    }
+
+    /// The response came.
+    pub fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.end();
+            exchange.abandoned.notify_one();
+        }
+    }
+}
