@@ -7,7 +7,7 @@ use crate::harness::root;
 
 /// The floor of each module of the host. What is not listed is an error, so that a new module is
 /// given its place.
-const FLOORS: [(&str, u8); 30] = [
+const FLOORS: [(&str, u8); 31] = [
     ("main", 8),
     ("cli", 7),
     ("host", 6),
@@ -25,6 +25,7 @@ const FLOORS: [(&str, u8); 30] = [
     ("runtime", 2),
     ("capability::blobs", 1),
     ("capability::keyvalue", 1),
+    ("capability::mounts", 1),
     ("capability::streams", 1),
     ("capability::secrets", 1),
     ("capability::sqlite", 1),

@@ -1,22 +1,29 @@
 //! The application manifest: what runs.
 //!
-//! A manifest is read into the raw structs of `raw`, which `resolve` turns into the [`model`]'s
-//! [`Application`]. Everything wrong is reported at once. This is the only place that knows how a
-//! manifest is written; where it runs is [`crate::config`]'s matter.
+//! ```text
+//! application.toml -> raw, resolve \
+//! spin.toml        -> spin          > model::Application
+//! workload.yaml    -> wasmcloud    /
+//! ```
+//!
+//! Each format is read into raw structs, which are resolved to the [`model`]'s [`Application`].
+//! Everything wrong is reported at once. This is the only place that knows how a manifest is written;
+//! where it runs is [`crate::config`]'s matter.
 
 pub mod ambient;
 pub mod defaults;
-
-mod channel;
-mod forms;
 pub mod model;
 pub mod origin;
+pub mod supplied;
+
+mod artifact;
+mod channel;
+mod forms;
 mod outbound;
 mod pattern;
 mod raw;
 mod resolve;
 mod spin;
-pub mod supplied;
 mod target;
 mod wasmcloud;
 

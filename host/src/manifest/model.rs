@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::ambient::Ambient;
+use super::artifact::path_for_people;
+pub use super::artifact::{Artifact, Build, Dependency, Origin, Source};
 pub use super::channel::{Channel, ChannelAddress};
 use super::defaults;
 pub use super::outbound::{HostPattern, Network, OutboundHost, Ports, Scheme};
@@ -167,68 +169,6 @@ impl Component {
     }
 }
 
-/// Where a component's bytes are, and what they must be.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// The file; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub path: PathBuf,
-    /// The digest that the bytes must have, where the manifest pins it.
-    pub sha256: Option<Digest>,
-    /// What the file is made from, where it is not the manifest's own: then it lies in a cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
-}
-
-impl Artifact {
-    /// The file at `path`.
-    pub fn file(path: PathBuf) -> Self {
-        Self {
-            path,
-            sha256: None,
-            origin: None,
-        }
-    }
-}
-
-/// What a component's file is made from: its source fetched, made a component if it is a core module,
-/// and composed with its dependencies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The component itself.
-    pub source: Source,
-    /// The digest that the source's bytes must have.
-    pub sha256: Option<Digest>,
-    /// Components that satisfy its imports, each an instance of its own.
-    #[serde(default)]
-    pub dependencies: Vec<Dependency>,
-}
-
-/// Where the bytes of a component or module are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// A file; resolved against the manifest's directory.
-    Path(#[serde(serialize_with = "path_for_people")] PathBuf),
-    /// An `http` or `https` URL.
-    Url(String),
-    /// An OCI reference without scheme: `ghcr.io/owner/name:tag`, `name@sha256:...`.
-    Oci(String),
-}
-
-/// A component that satisfies imports of another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Dependency {
-    /// The import, or the package whose interfaces are meant: `a:b/c@1.0.0`, `a:b/c`, `a:b`.
-    pub import: String,
-    /// Who satisfies it.
-    pub source: Source,
-    /// The digest that its bytes must have.
-    pub sha256: Option<Digest>,
-    /// The export that does, where it is not named like the import.
-    pub export: Option<String>,
-}
-
 /// Configuration values: what `wasi:config` and its like answer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -264,24 +204,6 @@ pub enum MountSource {
     Ephemeral(String),
     /// A directory made of these files, by their paths in it, when a revision is loaded.
     Files(BTreeMap<String, PathBuf>),
-}
-
-/// How a component is built from source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Build {
-    /// A shell command.
-    pub command: String,
-    /// Where it runs; resolved against the manifest's directory.
-    #[serde(serialize_with = "path_for_people")]
-    pub workdir: PathBuf,
-    /// It compiles C for wasm, so clang and a WASI sysroot must be there.
-    pub c_toolchain: bool,
-}
-
-/// Writes a path that is kept to be shown, not to be opened, so that one that is not Unicode can be
-/// kept as well.
-fn path_for_people<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// What a component may use beyond computing. Nothing is granted by default.

@@ -448,7 +448,10 @@ fn what_cannot_be_done_is_refused_with_what_to_do() {
         (&["--allow-precompiled"], ".wasm"),
         (&["-H", "no colon"], "NAME: VALUE"),
         (&["--env", "=x"], "NAME[=VALUE]"),
-        (&["--dir", "/no/such/directory"], "/no/such/directory"),
+        (
+            &["-S", "keyvalue", "--dir", "/no/such/directory"],
+            "/no/such/directory",
+        ),
         (&["--idle-instance-timeout", "soon"], "250ms"),
         (&[], "-S keyvalue"),
     ] {

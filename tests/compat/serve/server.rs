@@ -31,17 +31,20 @@ pub enum Program {
 /// Whether `wasmtime` is there in the version that is compared with; otherwise says so where it cannot
 /// be overlooked.
 pub fn wasmtime_is_here() -> bool {
-    let output = Command::new("wasmtime").arg("--version").output();
-    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let here = version
-        .as_ref()
-        .is_ok_and(|version| version.starts_with(WASMTIME));
-    if !here {
-        // Not through the test's captured output.
-        let line = format!("COMPARISON SKIPPED: no {WASMTIME}* on PATH, found {version:?}\n");
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-    }
-    here
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| {
+        let output = Command::new("wasmtime").arg("--version").output();
+        let version = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let here = version
+            .as_ref()
+            .is_ok_and(|version| version.starts_with(WASMTIME));
+        if !here {
+            // Not through the test's captured output.
+            let line = format!("COMPARISON SKIPPED: no {WASMTIME}* on PATH, found {version:?}\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+        }
+        here
+    })
 }
 
 /// A program that serves one guest. Dropping it kills it.

@@ -103,7 +103,9 @@ fn build_runs_the_manifests_commands_whatever_its_variables() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spin_application_is_watched_swapped_and_counted_like_any_other() {
-    let host = launch(&serving("candidate", "")).start().await;
+    let host = launch(&serving("candidate", "key_value_stores = [\"default\"]"))
+        .start()
+        .await;
     let client = host.client();
     let operator = Operator::of(&host);
     get(&client, "/work", &[]).await.expect(200);
