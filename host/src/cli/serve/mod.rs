@@ -192,8 +192,9 @@ impl Serve {
         let print = self.print_addresses;
         let pretty = matches!(self.log_format, LogFormat::Pretty);
         let artifact = self.sources.file(&self.component, sources::to_log)?;
-        check_imports(&artifact.path, asked.keyvalue)?;
+        let (path, keyvalue) = (artifact.path.clone(), asked.keyvalue);
         let application = self.application(asked, artifact, config.engine.memory_bytes_max)?;
+        check_imports(&path, keyvalue)?;
         let name = application.name.clone();
         let tell = move |addresses| {
             up::tell(&name, addresses, print);
