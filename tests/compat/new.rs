@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -55,18 +56,20 @@ impl New {
         self.launch().start().await
     }
 
-    /// Nothing is left to build. Cargo wrote its lock file during the first build, so that it has to be
-    /// asked once more.
-    fn is_fresh(&self) {
-        let mut command = self.command(&["build", &format!("{}/wharf.toml", self.name)]);
-        artifacts::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
-        let output = self
-            .command(&["build", &format!("{}/wharf.toml", self.name)])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let built = text.lines().any(|line| !line.starts_with("fresh "));
-        assert!(output.status.success() && !built, "{}: {text}", self.name);
+    /// Nothing is left to build. Cargo writes its lock file during the first build, and what was written
+    /// a moment before a build may have changed in it, so that it takes another one or two.
+    async fn is_fresh(&self) {
+        let manifest = format!("{}/wharf.toml", self.name);
+        let what = format!("{} is fresh", self.name);
+        eventually(&what, Duration::from_secs(60), async || {
+            let output = self.command(&["build", &manifest]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines()
+                .all(|line| line.starts_with("fresh "))
+                .then_some(())
+        })
+        .await;
     }
 }
 
@@ -80,7 +83,7 @@ fn origins(host: &Host) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_in_rust() {
     let new = New::from("http-rust", "answerer");
-    new.is_fresh();
+    new.is_fresh().await;
     let host = new.start().await;
     let answer = host.client().get("/a?b=c").await.expect(200);
     assert_eq!(answer.text(), "hello from answerer: /a?b=c\n");
@@ -94,7 +97,7 @@ async fn http_in_rust() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_rust() {
     let new = New::from("messages-rust", "worker-1");
-    new.is_fresh();
+    new.is_fresh().await;
     let host = new.start().await;
     let client = host.client();
     assert_eq!(
@@ -102,7 +105,7 @@ async fn messages_in_rust() {
         "nothing handled yet\n"
     );
     client.post("/", "the first").await.expect(202);
-    let handled = std::time::Duration::from_secs(20);
+    let handled = Duration::from_secs(20);
     eventually("the message is handled", handled, async || {
         (client.get("/").await.text() == "handled: the first\n").then_some(())
     })
@@ -114,7 +117,7 @@ async fn messages_in_rust() {
 #[tokio::test(flavor = "multi_thread")]
 async fn typed_calls_in_rust() {
     let new = New::from("typed-call-rust", "caller-1");
-    new.is_fresh();
+    new.is_fresh().await;
     let host = new.start().await;
     let answer = host.client().get("/people/Ada").await.expect(200);
     assert_eq!(answer.text(), "hello, Ada\n");
@@ -135,7 +138,7 @@ async fn http_in_python() {
 
 async fn serves_and_starts_again_from_the_cache(template: &str) {
     let new = New::from(template, "front");
-    new.is_fresh();
+    new.is_fresh().await;
     let host = new.start().await;
     // One instance or several, at once.
     let answers = futures::future::join_all((0..8).map(|number| {
