@@ -7,12 +7,15 @@ use crate::harness::root;
 
 /// The floor of each module of the host. What is not listed is an error, so that a new module is
 /// given its place.
-const FLOORS: [(&str, u8); 26] = [
+const FLOORS: [(&str, u8); 31] = [
     ("main", 8),
     ("cli", 7),
     ("host", 6),
     ("trigger::http", 5),
     ("trigger::stream", 5),
+    ("trigger::channel", 5),
+    // What both of them take, and which knows neither.
+    ("trigger::stop", 0),
     ("admin", 5),
     ("toolchain", 5),
     ("export", 5),
@@ -25,6 +28,9 @@ const FLOORS: [(&str, u8); 26] = [
     ("capability::mounts", 1),
     ("capability::streams", 1),
     ("capability::secrets", 1),
+    ("capability::sqlite", 1),
+    ("capability::outbound", 1),
+    ("capability::channels", 1),
     // The one file that key-value and streams share; it knows neither.
     ("capability::embedded", 0),
     // So is the connection to Redis, which secrets use as well.

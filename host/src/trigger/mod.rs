@@ -2,4 +2,5 @@
 
 pub mod channel;
 pub mod http;
+pub mod stop;
 pub mod stream;

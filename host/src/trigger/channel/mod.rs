@@ -24,7 +24,7 @@ use crate::dispatch::Dispatch;
 use crate::manifest::model::Channel;
 use crate::runtime::{Incoming, InvokeError};
 use crate::telemetry::{ChannelMetrics, in_words};
-use crate::trigger::stream::Stop;
+use crate::trigger::stop::Stop;
 
 /// First pause before a lost connection is made again, and the longest.
 const CONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

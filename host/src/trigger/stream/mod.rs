@@ -20,12 +20,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::capability::streams::{Delivery, Group, StreamError, Streams};
 use crate::dispatch::{Dispatch, Settlement};
 use crate::manifest::model::Subscription;
 use crate::telemetry::{SubscriptionMetrics, in_words};
+pub use crate::trigger::stop::Stop;
 pub use places::{AllTurns, Places, Turns};
 
 /// First pause after the backend failed, so that a broken one is not asked in a loop, and the longest:
@@ -59,15 +59,6 @@ enum Next {
     Pause(Duration),
     /// The backend could not be asked.
     Failed(StreamError),
-}
-
-/// How a consumer is told to end.
-#[derive(Clone)]
-pub struct Stop {
-    /// Claim nothing more.
-    pub claiming: CancellationToken,
-    /// Give back what is still worked on.
-    pub working: CancellationToken,
 }
 
 impl Consumer {
