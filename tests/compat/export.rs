@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::harness::client::{empty, full};
 use crate::harness::manifest::Scratch;
-use crate::harness::{Client, Launch, artifacts, eventually, root, scratch};
+use crate::harness::{Client, Host, Launch, Reply, artifacts, eventually, root, scratch};
 
 const TARGETS: [&str; 4] = ["spin", "wasmcloud", "kubernetes", "docker"];
 
@@ -93,19 +93,19 @@ fn what_a_target_cannot_carry_is_said() {
     }
 }
 
-/// A manifest of the media application's accounts on another platform, with the artifact where it is.
-struct Accounts {
-    dir: Scratch,
+/// A manifest on disk.
+struct Written {
+    _dir: Scratch,
     path: PathBuf,
 }
 
-impl Accounts {
+impl Written {
     /// Writes `text` to the file `name`.
     fn new(name: &str, text: &str) -> Self {
         let dir = scratch();
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        Self { dir, path }
+        Self { _dir: dir, path }
     }
 }
 
@@ -118,34 +118,50 @@ fn auth() -> PathBuf {
 /// An HMAC key as the component takes it.
 const KEYS: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
 
-/// Registers, logs in and validates the token, as the gateway does.
-async fn accounts_work(client: &Client, host: &str) {
-    let ask = async |path: &str, authorization: Option<String>, body: &'static str| {
-        let mut request = client.request("POST", path).header("host", host);
-        if let Some(authorization) = authorization {
-            request = request.header("authorization", authorization);
-        }
-        client.send(request.body(full(body)).unwrap()).await
-    };
-    let account = r#"{"email":"ada@example.com","password":"correct horse battery"}"#;
-    ask("/register", None, account).await.expect(201);
-    ask("/register", None, account).await.expect(409);
-    let basic = |password: &str| {
-        let pair = STANDARD.encode(format!("ada@example.com:{password}"));
-        Some(format!("Basic {pair}"))
-    };
-    let login = ask("/login", basic("correct horse battery"), "").await;
-    let token = login.expect(200).json()["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let valid = ask("/validate", Some(format!("Bearer {token}")), "").await;
-    assert_eq!(valid.expect(200).json()["email"], "ada@example.com");
-    ask("/login", basic("wrong"), "").await.expect(401);
+/// The component as a server has it.
+struct Auth<'a> {
+    client: Client,
+    host: &'a str,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn accounts_and_the_gateway_run_as_a_workload_of_wasmclouds() {
+impl Auth<'_> {
+    async fn ask(&self, path: &str, authorization: Option<&str>, body: &'static str) -> Reply {
+        let request = self.client.request("POST", path).header("host", self.host);
+        let request = match authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        };
+        self.client.send(request.body(full(body)).unwrap()).await
+    }
+
+    async fn login(&self, password: &str) -> Reply {
+        let pair = STANDARD.encode(format!("ada@example.com:{password}"));
+        self.ask("/login", Some(&format!("Basic {pair}")), "").await
+    }
+
+    /// Its answer to a token.
+    async fn validate(&self, token: &str) -> Reply {
+        let bearer = format!("Bearer {token}");
+        self.ask("/validate", Some(&bearer), "").await
+    }
+
+    /// Registers, logs in and validates the token, as the gateway does; gives the token.
+    async fn works(&self) -> String {
+        self.ask("/register", None, ACCOUNT).await.expect(201);
+        self.ask("/register", None, ACCOUNT).await.expect(409);
+        let login = self.login("correct horse battery").await.expect(200);
+        let token = login.json()["token"].as_str().unwrap().to_owned();
+        let valid = self.validate(&token).await.expect(200);
+        assert_eq!(valid.json()["email"], "ada@example.com");
+        self.login("wrong").await.expect(401);
+        token
+    }
+}
+
+const ACCOUNT: &str = r#"{"email":"ada@example.com","password":"correct horse battery"}"#;
+
+/// The exported workload, with the artifacts where they are.
+async fn workload() -> Host {
     let artifact = auth();
     let mut manifest = std::fs::read_to_string(committed("wasmcloud").join("auth.yaml")).unwrap();
     // The components that call each other are in one workload.
@@ -158,25 +174,28 @@ async fn accounts_and_the_gateway_run_as_a_workload_of_wasmclouds() {
     let secret = format!(
         "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: media-auth }}\nstringData:\n  AUTH_SIGNING_KEYS: \"{KEYS}\"\n"
     );
-    let accounts = Accounts::new("auth.yaml", &(manifest + &secret));
-    let host = Launch::at(&accounts.path).start().await;
-    accounts_work(&host.client(), "auth.internal").await;
+    let written = Written::new("auth.yaml", &(manifest + &secret));
+    Launch::at(&written.path).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_and_the_gateway_run_as_a_workload_of_wasmclouds() {
+    let host = workload().await;
+    let auth = Auth {
+        client: host.client(),
+        host: "auth.internal",
+    };
+    auth.works().await;
     // The gateway asks auth by its interface, and passes on what is auth's.
-    let page = host
-        .client()
-        .request("GET", "/")
-        .header("host", "media.localhost");
-    let page = host.client().send(page.body(empty()).unwrap()).await;
+    let page = host.client().request("GET", "/");
+    let page = page.header("host", "media.localhost").body(empty());
+    let page = host.client().send(page.unwrap()).await;
     assert_eq!(page.status, 200, "{}", page.text());
-    let login = host
-        .client()
-        .request("POST", "/login")
-        .header("host", "media.localhost");
-    let pair = STANDARD.encode("ada@example.com:correct horse battery");
-    let login = login.header("authorization", format!("Basic {pair}"));
-    let login = host.client().send(login.body(empty()).unwrap()).await;
-    assert_eq!(login.status, 200, "{}", login.text());
-    drop(accounts.dir);
+    let gateway = Auth {
+        host: "media.localhost",
+        ..auth
+    };
+    gateway.login("correct horse battery").await.expect(200);
 }
 
 #[test]
@@ -184,7 +203,7 @@ fn every_workload_is_one() {
     artifacts::application();
     for (name, text) in files(&committed("wasmcloud")) {
         let secret = "\n---\napiVersion: v1\nkind: Secret\nmetadata: { name: media-auth }\nstringData: { AUTH_SIGNING_KEYS: x }\n";
-        let written = Accounts::new(&name, &(text + secret));
+        let written = Written::new(&name, &(text + secret));
         let output = artifacts::command()
             .arg("check")
             .arg(&written.path)
@@ -217,11 +236,16 @@ async fn accounts_run_behind_the_adapter_on_what_spin_has() {
     let environment = "[component.auth.environment]\n";
     assert!(written.contains(environment));
     let key = format!("{environment}AUTH_SIGNING_KEYS = \"{KEYS}\"\n");
-    let accounts = Accounts::new("spin.toml", &written.replace(environment, &key));
+    let accounts = Written::new("spin.toml", &written.replace(environment, &key));
     let host = Launch::at(&accounts.path).start().await;
-    accounts_work(&host.client(), "example.com").await;
+    let auth = Auth {
+        client: host.client(),
+        host: "example.com",
+    };
+    auth.works().await;
 }
 
+/// What it keeps there is gone with each instance, and so with each request.
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_run_under_wasmtime_serve_as_they_are() {
     let Ok(version) = Command::new("wasmtime").arg("--version").output() else {
@@ -229,23 +253,18 @@ async fn accounts_run_under_wasmtime_serve_as_they_are() {
         return;
     };
     assert!(version.status.success());
-    let artifact = auth();
     let address = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap()
     };
     let serve = Command::new("wasmtime")
-        .args([
-            "serve",
-            "-S",
-            "cli,keyvalue",
-            "--addr",
-            &address.to_string(),
-        ])
+        .args(["serve", "-S", "cli,keyvalue"])
+        .args(["--addr", &address.to_string()])
         .args(["--env", &format!("AUTH_SIGNING_KEYS={KEYS}")])
-        .args(["--env", "AUTH_ISSUER=a", "--env", "AUTH_AUDIENCE=b"])
-        .args(["--env", "AUTH_TOKEN_TTL_SECONDS=60"])
-        .arg(artifact)
+        .args(["--env", "AUTH_ISSUER=wharf-media-auth"])
+        .args(["--env", "AUTH_AUDIENCE=wharf-media"])
+        .args(["--env", "AUTH_TOKEN_TTL_SECONDS=86400"])
+        .arg(auth())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -253,7 +272,22 @@ async fn accounts_run_under_wasmtime_serve_as_they_are() {
     let _serving = Serving(serve.unwrap());
     let listening = async || tokio::net::TcpStream::connect(address).await.ok();
     eventually("it listens", Duration::from_secs(60), listening).await;
-    accounts_work(&Client::http1(address), "example.com").await;
+    let there = Auth {
+        client: Client::http1(address),
+        host: "example.com",
+    };
+    there.ask("/register", None, ACCOUNT).await.expect(201);
+    there.login("correct horse battery").await.expect(401);
+    // A token that was issued elsewhere with the same key is one here.
+    let host = workload().await;
+    let here = Auth {
+        client: host.client(),
+        host: "auth.internal",
+    };
+    let token = here.works().await;
+    let valid = there.validate(&token).await.expect(200);
+    assert_eq!(valid.json()["email"], "ada@example.com");
+    there.validate(&format!("{token}x")).await.expect(401);
 }
 
 /// A server that ends with the test.
