@@ -15,7 +15,6 @@ use bindings::wasi::http::types::{
 };
 use bindings::wasi::io::streams::StreamError;
 use bindings::wasi::keyvalue0_2_0_draft::{atomics, store};
-use bindings::wasi::logging::logging::{Level, log};
 
 #[allow(
     unsafe_code,
@@ -29,8 +28,6 @@ mod bindings {
     use super::Component;
 }
 
-/// `wasi:logging` groups messages by this.
-const LOG_CONTEXT: &str = "auth";
 /// How much of a body is asked for at a time.
 const READ_BYTES: u64 = 8 * 1024;
 /// `blocking-write-and-flush` of wasi:io 0.2 takes no more at once.
@@ -57,11 +54,7 @@ impl incoming_handler::Guest for Component {
             Err(error) => Answer::store_unavailable(&error),
         };
         if let Some(fault) = &answer.fault {
-            log(
-                Level::Error,
-                LOG_CONTEXT,
-                &format!("request failed: {fault}"),
-            );
+            eprintln!("request failed: {fault}");
         }
         respond(out, &answer);
     }
@@ -70,11 +63,7 @@ impl incoming_handler::Guest for Component {
 impl identity::Guest for Component {
     fn verify(token: String) -> Result<identity::Claims, identity::Denial> {
         let settings = settings().map_err(|error| {
-            log(
-                Level::Error,
-                LOG_CONTEXT,
-                &format!("tokens cannot be checked: {error}"),
-            );
+            eprintln!("tokens cannot be checked: {error}");
             identity::Denial::Unavailable
         })?;
         let claims = token::verify(&settings, &token, now_ms() / 1000).map_err(denial)?;

@@ -4,7 +4,7 @@
 //! POST /register, /login, /validate -> glue -> api -> registration, account, token
 //! identity.verify(token)            -> glue ----------------------------> token
 //!                                       |
-//!                wasi:keyvalue, wasi:logging, environment
+//!                wasi:keyvalue, environment, standard error
 //! ```
 //!
 //! The host gives every request a fresh instance, so nothing is kept between two of them. All logic

@@ -46,7 +46,7 @@ enum Command {
     Up(up::Up),
     /// Runs an application and swaps in what is saved: `wharf up --watch`.
     Dev(up::Up),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Ps(ps::Ps),
     Swap(swap::Swap),
     Rollback(rollback::Rollback),

@@ -104,15 +104,15 @@ impl Yaml {
 /// escapes as JSON does.
 fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    let safe = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text.chars().all(plain)
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
+    let word = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+        .contains(&text.to_ascii_lowercase().as_str());
+    let safe =
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
     // A colon within a word is an image's tag.
     let image = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| plain(c) || c == ':')
         && !text.ends_with(':');
-    if safe || image {
+    if !word && (safe || image) {
         return text.to_owned();
     }
     serde_json::Value::from(text).to_string()
