@@ -282,11 +282,7 @@ fn execute(
     parameters: Vec<Value>,
 ) -> Result<Rows, SqliteError> {
     let mut statement = sqlite.prepare_cached(statement)?;
-    let columns: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = columns.len();
     let mut bytes: usize = columns.iter().map(String::len).sum();
     let mut result = Vec::new();

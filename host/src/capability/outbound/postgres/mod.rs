@@ -9,6 +9,7 @@ mod tls;
 mod value;
 
 use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,24 +90,34 @@ pub enum QueryError {
     #[error("{0}")]
     Value(String),
     /// The server refuses the statement.
-    #[error("{as_text}")]
-    Database {
-        /// All of it in words.
-        as_text: String,
-        /// `ERROR`, `FATAL`.
-        severity: String,
-        /// The five letters and digits of SQLSTATE.
-        code: String,
-        /// The primary message.
-        message: String,
-        /// The detail message.
-        detail: Option<String>,
-        /// Whatever else it says, by name.
-        extras: Vec<(String, String)>,
-    },
+    #[error("{0}")]
+    Database(Box<Refusal>),
     /// The connection failed.
     #[error("{0}")]
     Failed(String),
+}
+
+/// What a server says of a statement that it refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// All of it in words.
+    pub as_text: String,
+    /// `ERROR`, `FATAL`.
+    pub severity: String,
+    /// The five letters and digits of SQLSTATE.
+    pub code: String,
+    /// The primary message.
+    pub message: String,
+    /// The detail message.
+    pub detail: Option<String>,
+    /// Whatever else it says, by name.
+    pub extras: Vec<(String, String)>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_text)
+    }
 }
 
 /// The columns of a result, with their types' names where those have no form of their own, and its rows.
@@ -320,14 +331,14 @@ fn query_error(error: tokio_postgres::Error) -> QueryError {
     let extras = extras
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    QueryError::Database {
+    QueryError::Database(Box::new(Refusal {
         as_text: said.to_string(),
         severity: said.severity().to_owned(),
         code: said.code().code().to_owned(),
         message: said.message().to_owned(),
         detail: said.detail().map(str::to_owned),
         extras: extras.collect(),
-    }
+    }))
 }
 
 fn in_words(error: &tokio_postgres::Error) -> String {

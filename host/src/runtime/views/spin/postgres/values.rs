@@ -213,7 +213,7 @@ macro_rules! errors {
                 match error {
                     QueryError::Parameter(text) => Self::BadParameter(text),
                     QueryError::Value(text) => Self::ValueConversionFailed(text),
-                    QueryError::Database { as_text, .. } => Self::QueryFailed(as_text),
+                    QueryError::Database(refusal) => Self::QueryFailed(refusal.as_text),
                     QueryError::Failed(text) => Self::QueryFailed(text),
                 }
             }
@@ -230,21 +230,16 @@ impl From<QueryError> for four::Error {
             QueryError::Parameter(text) => Self::BadParameter(text),
             QueryError::Value(text) => Self::ValueConversionFailed(text),
             QueryError::Failed(text) => Self::QueryFailed(four::QueryError::Text(text)),
-            QueryError::Database {
-                as_text,
-                severity,
-                code,
-                message,
-                detail,
-                extras,
-            } => Self::QueryFailed(four::QueryError::DbError(four::DbError {
-                as_text,
-                severity,
-                code,
-                message,
-                detail,
-                extras,
-            })),
+            QueryError::Database(refusal) => {
+                Self::QueryFailed(four::QueryError::DbError(four::DbError {
+                    as_text: refusal.as_text,
+                    severity: refusal.severity,
+                    code: refusal.code,
+                    message: refusal.message,
+                    detail: refusal.detail,
+                    extras: refusal.extras,
+                }))
+            }
         }
     }
 }
