@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::yaml::Yaml;
 use super::{Subject, Written, head};
-use crate::manifest::model::{Component, HostPattern, OutboundHost, Ports};
+use crate::manifest::model::{Component, HostPattern, OutboundHost, PathPattern, Ports};
 use crate::name::ComponentName;
 
 /// The files, one for each workload.
@@ -244,7 +244,7 @@ fn http(
     for route in &routes {
         let host = route.host.clone();
         hosts.insert(host.unwrap_or_else(|| format!("{}.localhost", application.name)));
-        if !route.methods.is_empty() || !(route.path.wildcard && route.path.segments.is_empty()) {
+        if !route.methods.is_empty() || route.path != PathPattern::any() {
             notes.push(format!(
                 "Component {name} gets all requests of its host, not those of the route {} alone.",
                 route.path

@@ -25,10 +25,9 @@ pub fn bind_by_export(
     let mut problems = Vec::new();
     let mut shapes: Vec<(&ComponentName, Shape)> = Vec::new();
     for name in &components {
-        match bytes(name).map(|bytes| shape(&bytes)) {
-            Some(Ok(shape)) => shapes.push((name, shape)),
-            // What is no component is refused where it is loaded.
-            Some(Err(_)) | None => {}
+        // What is no component is refused where it is loaded.
+        if let Some(Ok(shape)) = bytes(name).map(|bytes| shape(&bytes)) {
+            shapes.push((name, shape));
         }
     }
     let complete = shapes.len() == components.len();

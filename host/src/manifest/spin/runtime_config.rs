@@ -184,12 +184,11 @@ fn unused(raw: &RuntimeConfig, report: &mut Report) {
     warn(at(&raw.blob_store), what, "remove it");
     let what = "is not heeded: connections have the engine's own settings";
     warn(at(&raw.outbound_http), what, "remove it");
-    for field in [&raw.outbound_networking, &raw.client_tls] {
-        if let Some(field) = field {
-            let what = "is not heeded, and what it forbids or needs would not be so";
-            let fix = "remove it, and narrow allowed_outbound_hosts instead";
-            report.problem(&field.at, what, fix);
-        }
+    let refused = [&raw.outbound_networking, &raw.client_tls];
+    for field in refused.into_iter().flatten() {
+        let what = "is not heeded, and what it forbids or needs would not be so";
+        let fix = "remove it, and narrow allowed_outbound_hosts instead";
+        report.problem(&field.at, what, fix);
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) struct Objects {
 
 /// What runs.
 pub(super) enum Workload {
-    Deployment(raw::WorkloadDeployment),
-    Single(raw::Workload),
+    Deployment(Box<raw::WorkloadDeployment>),
+    Single(Box<raw::Workload>),
 }
 
 impl Objects {
@@ -40,11 +40,11 @@ impl Objects {
             };
             match (text_of(document, "apiVersion"), text_of(document, "kind")) {
                 (Some(API_VERSION), Some("WorkloadDeployment")) => {
-                    let read = report.read_yaml(document, &ROOT);
+                    let read = report.read_yaml(document, &ROOT).map(Box::new);
                     take(&mut workload, read.map(Workload::Deployment), &at, report);
                 }
                 (Some(API_VERSION), Some("Workload")) => {
-                    let read = report.read_yaml(document, &ROOT);
+                    let read = report.read_yaml(document, &ROOT).map(Box::new);
                     take(&mut workload, read.map(Workload::Single), &at, report);
                 }
                 (Some("v1"), Some("ConfigMap")) => {
