@@ -48,7 +48,17 @@ pub fn wharf() -> &'static Path {
         return PATH.get_or_init(|| PathBuf::from(path));
     }
     BUILT.run(|| {
-        run(Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        // What cargo tells a test of its package would make build scripts run again that look at it,
+        // and everything above them be compiled again.
+        let of_test =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(of_test) {
+                cargo.env_remove(name);
+            }
+        }
+        run(cargo
             .args(["build", "--quiet", "--release", "--locked"])
             // With the tests, so that their dependencies take part in choosing features as they did in
             // `cargo test --workspace`; all but the binary itself is then there already.
