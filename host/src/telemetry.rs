@@ -34,10 +34,13 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// What is logged unless `WHARF_LOG` says otherwise. A PostgreSQL server's remarks on statements are not.
+const LOGGED: &str = "info,tokio_postgres=warn";
+
 /// Sends log lines to standard error. `WHARF_LOG` filters them in tracing's directive syntax
 /// (`info` by default).
 pub fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("WHARF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("WHARF_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
