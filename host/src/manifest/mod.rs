@@ -26,6 +26,7 @@ mod resolve;
 mod spin;
 mod target;
 mod wasmcloud;
+mod wildcard;
 
 #[cfg(test)]
 mod tests;
