@@ -104,8 +104,9 @@ impl Job {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
-        let request = self.whole(request).await?;
+        // First, so that no more bodies are held than instances may live.
         let mut instance = self.instances.take(work).await?;
+        let request = self.whole(request).await?;
         let store = &mut instance.store;
         let component = || self.instances.context().component.clone();
         let exports = self.indices.load(&mut *store, &instance.instance);
