@@ -211,6 +211,36 @@ async fn a_manifest_that_is_applied_moves_the_channels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_swap_loses_and_doubles_no_message_that_was_received() {
+    let redis = RedisServer::start();
+    let host = listening(Launch::of(&Manifest::spin(&on(&redis)))).await;
+    let mut swap = artifacts::command()
+        .args(["swap", "three", "--config", "GENERATION=2", "--state-dir"])
+        .arg(host.state().path())
+        .spawn()
+        .unwrap();
+    let mut messages = Vec::new();
+    let swapped = loop {
+        let message = format!("m{}", messages.len());
+        publish(&redis, "three", &message);
+        messages.push(message);
+        if let Some(status) = swap.try_wait().unwrap() {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(swapped.success(), "{swapped}");
+    publish(&redis, "three", "last");
+    messages.push("last".to_owned());
+    counted(&host, "three", "handled", messages.len() as f64).await;
+    for message in &messages {
+        done(&host, message).await;
+        let begun = noted(&host, &format!("begun/{message}")).await;
+        assert_eq!(begun, Some(1), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_a_durable_stream_the_same_handlers_get_a_message_again_until_they_are_done() {
     let durable = manifest(
         "tool.wharf.durable_redis_triggers = true",
