@@ -1,4 +1,5 @@
-//! A wasmCloud workload runs as it is, and has what every application has here.
+//! A wasmCloud workload runs as it is, and has what every application has here. One file past 500 lines:
+//! most of it is the workloads themselves, beside what is tried on each.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

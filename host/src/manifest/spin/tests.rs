@@ -1,3 +1,5 @@
+//! One file past 500 lines: each test is a table of what a manifest may say, and they share its frame.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
