@@ -32,6 +32,7 @@ mod misbehaving_guests;
 mod object_store;
 mod outbound_http;
 mod protocols;
+mod readme;
 mod reproducible_builds;
 mod routes;
 mod shutdown;

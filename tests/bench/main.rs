@@ -19,6 +19,7 @@ mod convert;
 mod idle;
 mod latency;
 mod load;
+mod plain;
 mod process;
 mod rollout;
 mod serve;
@@ -57,6 +58,9 @@ use settings::{Section, Settings};
 use table::Table;
 
 fn main() {
+    if std::env::args().any(|argument| argument == plain::ARGUMENT) {
+        return plain::serve();
+    }
     let settings = match Settings::from_arguments(std::env::args().skip(1)) {
         Ok(settings) => settings,
         Err(problem) => {

@@ -1,4 +1,5 @@
-//! Requests: the same hello component under `wharf serve` and under `wasmtime serve`, in turns.
+//! Requests: the same hello component under `wharf serve` and under `wasmtime serve`, in turns, and
+//! beside them what hyper alone takes.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +7,7 @@ use std::process::Command;
 use super::harness::manifest::Scratch;
 use super::harness::{artifacts, scratch};
 use super::load::{self, Load, Run};
+use super::plain;
 use super::process::{Announces, Cores, Server, output_of};
 use super::settings::Settings;
 use super::table::{Aim, Row, Spread, Table, number};
@@ -34,22 +36,26 @@ struct Figure {
     aim: Option<Aim>,
     /// `wasmtime serve` takes part a second time, tuned.
     tuned: bool,
+    /// hyper alone takes part.
+    plain: bool,
 }
 
 const FIGURES: [Figure; 4] = [
     Figure {
         name: "GET hello, 0.2, fresh instance per request",
-        guest: "hello",
+        guest: "readme",
         options: &FRESH,
         aim: Some(Aim(0.45)),
         tuned: true,
+        plain: false,
     },
     Figure {
         name: "GET hello, 0.2, instance reused 1000 times",
-        guest: "hello",
+        guest: "readme",
         options: &REUSED,
         aim: Some(Aim(0.6)),
         tuned: false,
+        plain: true,
     },
     Figure {
         name: "GET hello, 0.3, instance reused 128 times, 16 requests at once (both defaults)",
@@ -57,6 +63,7 @@ const FIGURES: [Figure; 4] = [
         options: &[],
         aim: Some(Aim(0.9)),
         tuned: false,
+        plain: false,
     },
     Figure {
         name: "GET hello, 0.3, fresh instance per request",
@@ -64,6 +71,7 @@ const FIGURES: [Figure; 4] = [
         options: &FRESH,
         aim: None,
         tuned: false,
+        plain: false,
     },
 ];
 
@@ -73,6 +81,7 @@ enum Contender {
     Wharf,
     Wasmtime,
     Tuned,
+    Plain,
 }
 
 impl Contender {
@@ -81,6 +90,7 @@ impl Contender {
             Self::Wharf => "`wharf serve`",
             Self::Wasmtime => "`wasmtime serve`",
             Self::Tuned => "`wasmtime serve`, tuned",
+            Self::Plain => "hyper alone, no component",
         }
     }
 
@@ -90,6 +100,7 @@ impl Contender {
                 let mut command = wharf(guest, state);
                 Server::start(command.args(options), Announces::Json, core)
             }
+            Self::Plain => Server::start(&mut plain::command(), Announces::Json, core),
             Self::Wasmtime | Self::Tuned => {
                 let mut command = Command::new("wasmtime");
                 command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
@@ -135,6 +146,9 @@ pub fn measure(settings: &Settings, table: &mut Table) {
         }
         if version.is_ok() && figure.tuned {
             contenders.push(Contender::Tuned);
+        }
+        if figure.plain {
+            contenders.push(Contender::Plain);
         }
         let runs = alternate(figure, &contenders, settings, cores);
         report(figure, &contenders, &runs, table);
@@ -191,7 +205,7 @@ fn report(figure: &Figure, contenders: &[Contender], runs: &[Vec<Run>], table: &
             for (other, spread) in contenders.iter().zip(&spreads).skip(1) {
                 let aim = match other {
                     Contender::Wasmtime => figure.aim,
-                    Contender::Wharf | Contender::Tuned => None,
+                    Contender::Wharf | Contender::Tuned | Contender::Plain => None,
                 };
                 row = row.ratio(own, spread, other.name(), aim);
             }

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::install_redis_server;
 
+/// Names another server to be tried, for example a Valkey's.
+const PROGRAM: &str = "WHARF_TEST_REDIS_SERVER";
+
 /// A server starts in tens of milliseconds, on a machine that may be doing other things.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
@@ -192,7 +195,8 @@ impl Drop for RedisServer {
 }
 
 fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {
-    Command::new("redis-server")
+    let program = std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into());
+    Command::new(program)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--daemonize", "no", "--logfile", "redis.log", "--dir"])
         .arg(dir)

@@ -3,6 +3,7 @@
 
 mod outcome;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
@@ -241,7 +243,8 @@ impl Dispatch {
                 export: MESSAGE_EXPORTS.to_owned(),
             });
         }
-        let handling = async move {
+        // Boxed, so that the futures around it stay small: each is moved with every message.
+        let handling = Box::pin(async move {
             let handler = lease
                 .revision()
                 .loaded()
@@ -249,9 +252,20 @@ impl Dispatch {
                 .as_ref()
                 .expect("checked above");
             handler.handle(message, work, deadline).await
+        });
+        let instances = &revision.loaded().instances;
+        let handled = if instances.yields() {
+            // In the task of the delivery, in which most end at once.
+            let handling = AssertUnwindSafe(handling).catch_unwind();
+            handling.await.unwrap_or_else(|_panic| {
+                Err(InvokeError::Panic {
+                    component: context.component.clone(),
+                })
+            })
+        } else {
+            let task = AbortOnDrop(instances.spawn(handling));
+            task.join(&context.component).await
         };
-        let task = AbortOnDrop(revision.loaded().instances.spawn(handling));
-        let handled = task.join(&context.component).await;
         context.stats.ended(handled.is_err(), began.elapsed());
         handled
     }

@@ -225,12 +225,9 @@ impl WorkerState for Worker {
             .begin_task(task, data.work, &data.accepted.callees, others);
         life.exchanges.add(&data.exchange);
         life.owed.add(data.accepted.lease.clone());
-        let deadline = self.context.limits.deadline;
+        // Whoever waits for the response waits for no longer than its deadline.
         Box::pin(async move {
-            tokio::select! {
-                () = tokio::time::sleep(deadline) => {}
-                () = data.exchange.abandoned() => {}
-            }
+            data.exchange.abandoned().await;
             life.expired.store(true, Ordering::Relaxed);
             // The guest goes on with it.
             life.owed.add(data.accepted);
@@ -353,10 +350,17 @@ impl WorkerExpiration for Expiration {
             };
             // A body's turn may change meanwhile, and then it is due earlier.
             let look = until.min(now + self.context.limits.response_idle);
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(look)));
-            timer.as_mut().reset(look);
+            // One that is due earlier is left as it is, and looks when it is: setting it anew with every
+            // request would cost more than the request's own way through here.
+            let timer = match &mut self.timer {
+                Some(timer) => {
+                    if timer.deadline() > look || timer.is_elapsed() {
+                        timer.as_mut().reset(look);
+                    }
+                    timer
+                }
+                None => self.timer.insert(Box::pin(tokio::time::sleep_until(look))),
+            };
             ready!(timer.as_mut().poll(cx));
         }
     }

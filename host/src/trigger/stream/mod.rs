@@ -11,7 +11,9 @@
 //! shutdown it claims nothing more and finishes what it holds; what does not finish in time goes back
 //! to its stream without counting as an attempt.
 
+mod claims;
 mod places;
+mod underway;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +28,9 @@ use crate::dispatch::{Dispatch, Settlement};
 use crate::manifest::model::Subscription;
 use crate::telemetry::{SubscriptionMetrics, in_words};
 pub use crate::trigger::stop::Stop;
+use claims::Claims;
 pub use places::{AllTurns, Places, Turns};
+use underway::{Handled, Underway};
 
 /// First pause after the backend failed, so that a broken one is not asked in a loop, and the longest:
 /// one that is there again is found within two seconds.
@@ -49,16 +53,6 @@ pub struct Consumer {
     places: watch::Sender<Places>,
     /// The backend knows the group.
     declared: AtomicBool,
-}
-
-/// What a subscription does next.
-enum Next {
-    /// Work on these, in turn with the component's other subscriptions or not.
-    Claimed(Vec<Delivery>, Option<Turns>),
-    /// Claim nothing for so long.
-    Pause(Duration),
-    /// The backend could not be asked.
-    Failed(StreamError),
 }
 
 impl Consumer {
@@ -111,69 +105,63 @@ impl Consumer {
 
     /// Works until it is stopped and has settled all that it holds.
     pub async fn run(self: Arc<Self>, stop: Stop) {
-        let mut working = JoinSet::new();
-        let mut resume = Instant::now();
+        let (underway, mut working) = (Arc::<Underway>::default(), JoinSet::new());
         let mut failing = Failing::default();
-        while let Some(next) = self.next(&mut working, resume, &stop).await {
-            match next {
-                Next::Claimed(deliveries, turns) => {
-                    failing.ended(&self.group);
-                    for delivery in deliveries {
-                        let (consumer, stop) = (self.clone(), stop.clone());
-                        let turns = turns.clone();
-                        working.spawn(async move {
-                            match turns {
-                                Some(turns) => consumer.work_in_turn(delivery, turns, stop).await,
-                                None => consumer.work(delivery, &stop).await,
-                            }
-                        });
+        let mut changes = self.places.subscribe();
+        let mut claims = Claims::new();
+        loop {
+            while working.try_join_next().is_some() {}
+            let places = changes.borrow_and_update().clone();
+            let paused = underway.paused();
+            let wait = match paused {
+                Some(until) => Some(until),
+                None => claims.ask(&self, &underway, places.own),
+            };
+            tokio::select! {
+                biased;
+                () = stop.claiming.cancelled() => break,
+                Ok(()) = changes.changed() => claims.cancel(),
+                () = underway.changed() => {
+                    if underway.paused().is_some() {
+                        claims.cancel();
                     }
                 }
-                Next::Pause(pause) => resume = resume.max(Instant::now() + pause),
-                Next::Failed(error) => resume = Instant::now() + failing.pause(&self.group, &error),
+                claimed = claims.next() => match claimed {
+                    Ok(deliveries) => {
+                        failing.ended(&self.group);
+                        for delivery in deliveries {
+                            let turns = places.turns.clone();
+                            working.spawn(self.clone().hold(delivery, &underway, turns, &stop));
+                        }
+                    }
+                    Err(error) => {
+                        claims.cancel();
+                        underway.pause(failing.pause(&self.group, &error));
+                    }
+                },
+                () = until(wait) => {}
             }
         }
+        drop(claims);
         while working.join_next().await.is_some() {}
     }
 
-    /// What is to be done next: deliveries that were claimed, as many as there are free places, or a
-    /// pause before the next claim. `None` once it is told to claim nothing more.
-    async fn next(
-        &self,
-        working: &mut JoinSet<Option<Duration>>,
-        resume: Instant,
+    /// Takes a place for a delivery, which is worked on from then on.
+    fn hold(
+        self: Arc<Self>,
+        delivery: Delivery,
+        underway: &Arc<Underway>,
+        turns: Option<Turns>,
         stop: &Stop,
-    ) -> Option<Next> {
-        let mut changes = self.places.subscribe();
-        loop {
-            let places = changes.borrow_and_update().clone();
-            let free = places.own.saturating_sub(working.len());
-            let claim = async {
-                if free == 0 {
-                    return std::future::pending().await;
-                }
-                tokio::time::sleep_until(resume).await;
-                self.claim(free).await
-            };
-            tokio::pin!(claim);
-            // A claim that waits goes on while others end: it is cancelled only where it has to change.
-            loop {
-                let ended = tokio::select! {
-                    biased;
-                    () = stop.claiming.cancelled() => return None,
-                    Ok(()) = changes.changed() => break,
-                    Some(ended) = working.join_next() => ended,
-                    claimed = &mut claim => return Some(match claimed {
-                        Ok(deliveries) => Next::Claimed(deliveries, places.turns),
-                        Err(error) => Next::Failed(error),
-                    }),
-                };
-                match ended {
-                    Ok(Some(pause)) => return Some(Next::Pause(pause)),
-                    Ok(None) | Err(_) if free == 0 => break,
-                    Ok(None) | Err(_) => {}
-                }
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (handled, held) = underway.take();
+        let stop = stop.clone();
+        async move {
+            match turns {
+                Some(turns) => self.work_in_turn(delivery, handled, turns, stop).await,
+                None => self.work(delivery, handled, &stop).await,
             }
+            drop(held);
         }
     }
 
@@ -192,9 +180,9 @@ impl Consumer {
 
     /// Works on a delivery as soon as there is an instance for it. Until then the message is given back:
     /// another host may have one.
-    async fn work_in_turn(&self, delivery: Delivery, turns: Turns, stop: Stop) -> Option<Duration> {
+    async fn work_in_turn(&self, delivery: Delivery, handled: Handled, turns: Turns, stop: Stop) {
         if let Ok(_turn) = turns.permits.clone().try_acquire_owned() {
-            return self.work(delivery, &stop).await;
+            return self.work(delivery, handled, &stop).await;
         }
         self.settled(&delivery, self.streams.release(&delivery).await);
         let claim = async {
@@ -204,45 +192,47 @@ impl Consumer {
         };
         let (turn, claimed) = tokio::select! {
             biased;
-            () = stop.claiming.cancelled() => return None,
+            () = stop.claiming.cancelled() => return,
             claimed = claim => claimed,
         };
-        let delivery = match claimed {
-            Ok(Ok(mut claimed)) => claimed.pop()?,
+        match claimed {
+            Ok(Ok(mut claimed)) => {
+                if let Some(delivery) = claimed.pop() {
+                    self.work(delivery, handled, &stop).await;
+                }
+            }
             Ok(Err(error)) => {
                 tracing::debug!(group = %self.group, %error, "stream cannot be read");
-                return Some(BACKEND_PAUSES.0);
+                handled.pause(BACKEND_PAUSES.0);
             }
             // Somebody else took it.
-            Err(_) => return None,
-        };
-        let pause = self.work(delivery, &stop).await;
+            Err(_) => {}
+        }
         drop(turn);
-        pause
     }
 
-    /// Has the delivery handled and settles it. Answers how long nothing more should be claimed, where
-    /// the host could not have it handled.
-    async fn work(&self, delivery: Delivery, stop: &Stop) -> Option<Duration> {
+    /// Has the delivery handled, gives its place back, and settles it. Where the host could not have it
+    /// handled, nothing more is claimed for a pause.
+    async fn work(&self, delivery: Delivery, handled: Handled, stop: &Stop) {
         self.metrics.deliveries.inc();
         let work = self.dispatch.delivery(&delivery);
         let (trace_id, request_id) = (work.trace_id(), work.id);
         let settlement = tokio::select! {
             biased;
             () = stop.working.cancelled() => None,
+            // Before the lease is looked at: most end at once, and need no timer.
+            settlement = self.dispatch.deliver(&self.subscription, &delivery, &work) => Some(settlement),
             lost = self.extend_until_lost(&delivery) => {
                 tracing::warn!(group = %self.group, entry_id = %delivery.entry, request_id, trace_id, error = %lost, "delivery given up: its lease is lost");
-                return None;
+                return;
             }
-            settlement = self.dispatch.deliver(&self.subscription, &delivery, &work) => Some(settlement),
         };
-        let mut pause = None;
+        if let Some(Settlement::Defer { after }) = &settlement {
+            handled.pause(*after);
+        }
+        drop(handled);
         let settled = match settlement {
-            None => self.streams.release(&delivery).await,
-            Some(Settlement::Defer { after }) => {
-                pause = Some(after);
-                self.streams.release(&delivery).await
-            }
+            None | Some(Settlement::Defer { .. }) => self.streams.release(&delivery).await,
             Some(Settlement::Acknowledge) => self.streams.acknowledge(&delivery).await,
             Some(Settlement::Retry { after, reason }) => {
                 self.metrics.retries.inc();
@@ -255,7 +245,6 @@ impl Consumer {
             }
         };
         self.settled(&delivery, settled);
-        pause
     }
 
     fn settled(&self, delivery: &Delivery, settled: Result<(), StreamError>) {
@@ -294,6 +283,14 @@ impl Consumer {
         let oldest = status.oldest_age.unwrap_or_default();
         self.metrics.oldest_age.set(oldest.as_secs_f64());
         Ok(())
+    }
+}
+
+/// Resolves at a time, or never.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -68,9 +68,14 @@ fn decode_to_show(subject: &Subject, entry: &EntryId, fields: Value) -> (Message
 
 /// Whether it is the name of an entry, as this backend forms them.
 pub(super) fn is_id(entry: &EntryId) -> bool {
-    let is_number = |text: &str| text.parse::<u64>().is_ok();
-    let parts = entry.as_str().split_once('-');
-    parts.is_some_and(|(ms, sequence)| is_number(ms) && is_number(sequence))
+    order(entry).is_some()
+}
+
+/// The two numbers of an entry's name, in which entries are ordered: ms of its publication, and its place
+/// in them. `None` for what is no name of this backend.
+pub(super) fn order(entry: &EntryId) -> Option<(u64, u64)> {
+    let (ms, sequence) = entry.as_str().split_once('-')?;
+    Some((ms.parse().ok()?, sequence.parse().ok()?))
 }
 
 /// `{id, added}` of a publication.

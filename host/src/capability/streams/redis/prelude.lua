@@ -84,13 +84,13 @@ end
 -- Removes those entries that no group owes: none of `cursors`, whoever else was is done with them.
 -- One that is still somebody's dead letter is parked instead, so that it keeps its name.
 local function remove_settled(ids, cursors)
-  local gone = {}
+  local gone, some_held = {}, call('EXISTS', held) == 1
   for _, id in ipairs(ids) do
     local owed = false
     for group, cursor in pairs(cursors) do
       owed = owed or is_after(id, cursor) or #call('XPENDING', entries, group, id, id, 1) > 0
     end
-    if not owed and call('HEXISTS', held, id) == 1 then
+    if not owed and some_held and call('HEXISTS', held, id) == 1 then
       call('ZADD', parked, score(id), id)
     elseif not owed then
       gone[#gone + 1] = id

@@ -1,5 +1,6 @@
 -- Carries out what was decided about deliveries of one group.
--- ARGV  3 group, 4 host, 5.. for each delivery: what, entry, attempt, value
+-- ARGV  3 group, 4 host, 5.. for each delivery, in the order of their entries: what, entry, attempt,
+--       value
 --       what  acknowledge | extend | release | retry (value: ms until it is due)
 --             | dead (value: the reason)
 -- Gives for each 1, or 0 where its lease was lost.
@@ -9,12 +10,7 @@ local done, is_done, held_by_host = {}, {}, {}
 
 -- Looks up what this host holds, for all deliveries together: mostly they lie close to each other.
 local function look_up()
-  local first, last = ARGV[6], ARGV[6]
-  for at = 10, #ARGV, 4 do
-    local id = ARGV[at]
-    first = is_after(first, id) and id or first
-    last = is_after(id, last) and id or last
-  end
+  local first, last = ARGV[6], ARGV[#ARGV - 2]
   local near = call('XPENDING', entries, group, first, last, outcomes * 4, host)
   for _, found in ipairs(near) do
     held_by_host[found[1]] = found[4]

@@ -64,7 +64,11 @@ impl Queue {
             return None;
         }
         let count = waiting.outcomes.len().min(BATCH_MAX);
-        Some(waiting.outcomes.drain(..count).collect())
+        let mut batch: Vec<Asked> = waiting.outcomes.drain(..count).collect();
+        drop(waiting);
+        // In the order of their entries, as the script takes them; what is asked of one keeps its own.
+        batch.sort_by_key(|asked| entry::order(&asked.entry));
+        Some(batch)
     }
 }
 
