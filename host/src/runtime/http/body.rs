@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::exchange::Exchange;
 use crate::runtime::state::Context as InstanceContext;
+use crate::runtime::work::WorkKind;
 
 /// How long a broken body holds back its failure, for what came before it to be written.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
@@ -111,10 +112,36 @@ pub enum Tie {
         /// What it holds.
         lease: Arc<dyn Send + Sync>,
         /// When its revision's time ends.
-        over: Pin<Box<WaitForCancellationFutureOwned>>,
+        over: Ends,
     },
     /// Nothing.
     Loose,
+}
+
+/// The end of a revision's time. Most bodies have left before anybody has to wait for it.
+pub struct Ends {
+    context: Arc<InstanceContext>,
+    kind: WorkKind,
+    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Ends {
+    /// The end for one kind of the revision's work.
+    pub fn of(context: Arc<InstanceContext>, kind: WorkKind) -> Self {
+        Self {
+            context,
+            kind,
+            waiting: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.context.over.of(self.kind);
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(over.clone().cancelled_owned()));
+        waiting.as_mut().poll(cx)
+    }
 }
 
 /// A response's body, streamed out of a component.
@@ -216,7 +243,7 @@ impl GuestBody {
                 }
             }
             Tie::Lease { over, .. } => {
-                if over.as_mut().poll(cx).is_ready() {
+                if over.poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
             }

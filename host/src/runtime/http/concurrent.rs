@@ -16,7 +16,7 @@ use wasmtime_wasi_http::handler::{self, ExpirationError, InstantiationError, Pro
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
-use super::body::Tie;
+use super::body::{Ends, Tie};
 use super::exchange::Waiter;
 use super::worker::{Accepted, NoPlace, RequestData, Workers};
 use super::{Exchange, GuestBody, body_too_large, limited};
@@ -75,7 +75,8 @@ impl Handler {
         let request = limited(&context, request, &work, &exchange)?.map(BodyExt::boxed_unsync);
         // Until the response has come, whoever drops this future has the work cancelled.
         let waiter = Waiter::new(&exchange);
-        let over = context.over.of(work.kind);
+        let kind = work.kind;
+        let over = context.over.of(kind);
         let responded = async {
             let accepted = Arc::new(Accepted {
                 _place: self.enter(&context).await?,
@@ -116,7 +117,7 @@ impl Handler {
         tokio::task::yield_now().await;
         let tie = Tie::Lease {
             lease: accepted,
-            over: Box::pin(over.clone().cancelled_owned()),
+            over: Ends::of(context.clone(), kind),
         };
         Ok(GuestBody::respond(response, head, tie, exchange, &context))
     }

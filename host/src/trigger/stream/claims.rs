@@ -15,7 +15,7 @@ use crate::capability::streams::{Delivery, StreamError};
 /// Claims at once while there is a backlog.
 const CLAIMS_MAX: usize = 2;
 
-/// While there is a backlog, a claim waits until one of so many places is free: a claim costs the stream
+/// While there is a backlog, a claim waits until one in so many places is free: a claim costs the stream
 /// as much as some messages do.
 const GATHERED: usize = 2;
 

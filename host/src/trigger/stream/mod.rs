@@ -1,15 +1,16 @@
 //! Subscriptions: a subject's messages, brought to a component.
 //!
 //! ```text
-//! claim -> delivery -> dispatch -> acknowledge | retry | dead letter
+//! claim -> delivery -> dispatch -> its place is free -> acknowledge | retry | dead letter
 //!             \- lease extended while the instance works -/
 //! ```
 //!
-//! A subscription never holds more leases than it has places, and all together have no more places than
-//! there are instances ([`places`]). What the host could not have handled after all, since requests
-//! have the instances, goes back at once for another host, and nothing is claimed for a pause. On
-//! shutdown it claims nothing more and finishes what it holds; what does not finish in time goes back
-//! to its stream without counting as an attempt.
+//! A subscription claims only what it has free places for, and all together have no more places than
+//! there are instances ([`places`]): nothing that is leased waits for an instance. What was handled gives
+//! its place back before it is settled ([`underway`]). What the host could not have handled after all,
+//! since requests have the instances, goes back at once for another host, and nothing is claimed for a
+//! pause. On shutdown it claims nothing more and finishes what it holds; what does not finish in time
+//! goes back to its stream without counting as an attempt.
 
 mod claims;
 mod places;

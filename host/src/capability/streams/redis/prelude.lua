@@ -84,7 +84,7 @@ end
 -- Removes those entries that no group owes: none of `cursors`, whoever else was is done with them.
 -- One that is still somebody's dead letter is parked instead, so that it keeps its name.
 local function remove_settled(ids, cursors)
-  local gone, some_held = {}, call('EXISTS', held) == 1
+  local gone, some_held = {}, call('HLEN', held) > 0
   for _, id in ipairs(ids) do
     local owed = false
     for group, cursor in pairs(cursors) do
