@@ -32,7 +32,7 @@ use crate::runtime::tasks::SharedCallees;
 use crate::runtime::work::{Work, WorkKind};
 
 /// How much longer than its deadline a stuck instance is kept, so that the deadline of its last
-/// request, which is checked in the instance's own loop, is the one that is met first.
+/// request, which is checked by whoever waits for the response, is the one that is met first.
 const STUCK_GRACE: Duration = Duration::from_millis(100);
 
 /// As many instances live as may.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -29,7 +30,7 @@ use crate::dispatch::{Dispatch, Settlement};
 use crate::manifest::model::Subscription;
 use crate::telemetry::{SubscriptionMetrics, in_words};
 pub use crate::trigger::stop::Stop;
-use claims::Claims;
+use claims::{Claim, Claims};
 pub use places::{AllTurns, Places, Turns};
 use underway::{Handled, Underway};
 
@@ -116,7 +117,7 @@ impl Consumer {
             let paused = underway.paused();
             let wait = match paused {
                 Some(until) => Some(until),
-                None => claims.ask(&self, &underway, places.own),
+                None => claims.ask(&underway, places.own, |max| self.clone().claiming(max)),
             };
             tokio::select! {
                 biased;
@@ -164,6 +165,10 @@ impl Consumer {
             }
             drop(held);
         }
+    }
+
+    fn claiming(self: Arc<Self>, max: usize) -> Claim<Delivery> {
+        async move { self.claim(max).await }.boxed()
     }
 
     /// Claims at most `max` deliveries, for a group that is made known where the backend does not know it.

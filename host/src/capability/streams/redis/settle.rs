@@ -67,7 +67,7 @@ impl Queue {
         let mut batch: Vec<Asked> = waiting.outcomes.drain(..count).collect();
         drop(waiting);
         // In the order of their entries, as the script takes them; what is asked of one keeps its own.
-        batch.sort_by_key(|asked| entry::order(&asked.entry));
+        batch.sort_by_cached_key(|asked| entry::order(&asked.entry));
         Some(batch)
     }
 }
