@@ -6,15 +6,17 @@ mod outcome;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::{Either, ready};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
+use tokio::time::Instant;
 use wasi_body::WasiBody;
 
 use crate::capability::streams::Delivery;
@@ -93,54 +95,56 @@ impl Dispatch {
         }
     }
 
-    /// Has `component` answer a request. Cancelling cancels the component's work.
+    /// Has `component` answer a request: leases at once, and works when it is polled. Cancelling cancels
+    /// the component's work.
     ///
     /// # Errors
     ///
     /// See [`InvokeError`]. The failure is logged and counted here.
-    pub async fn http<B>(
+    pub fn http<B>(
         &self,
         component: &ComponentName,
         request: Request<B>,
         work: Work,
-    ) -> Result<Response<GuestBody>, InvokeError>
+    ) -> impl Future<Output = Result<Response<GuestBody>, InvokeError>> + Send + use<B>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasi_body::Error>,
     {
         let began = Instant::now();
+        let name = work.name();
         let lease = match self.lease(component, &work) {
             Ok(lease) => lease,
             Err(error) => {
-                log_failure(component, &error, None, work.name());
+                log_failure(component, &error, None, name);
                 let metrics = self.metrics.component(component);
                 metrics.answered(status(&error), began.elapsed());
-                return Err(error);
+                return Either::Left(ready(Err(error)));
             }
         };
         let revision = lease.revision().clone();
-        let context = revision.loaded().instances.context();
-        let name = work.name();
-        let unanswered = Unanswered(Some(context.metrics.clone()));
+        let context = revision.loaded().instances.context().clone();
         let answered = match &revision.loaded().http {
-            Some(export) => export.handle(request, work, lease).await,
-            None => Err(InvokeError::NotExported {
+            Some(export) => Either::Left(export.handle(request, work, lease, began)),
+            None => Either::Right(ready(Err(InvokeError::NotExported {
                 component: component.clone(),
                 export: HTTP_EXPORTS.to_owned(),
-            }),
+            }))),
         };
-        let status = match &answered {
-            Ok(response) => response.status(),
-            Err(error) => {
-                log_failure(component, error, Some(context.revision), name);
-                status(error)
-            }
-        };
-        unanswered.answered();
-        let latency = began.elapsed();
-        context.metrics.answered(status, latency);
-        context.stats.ended(status.is_server_error(), latency);
-        answered
+        let unanswered = Unanswered(Some(context.metrics.clone()));
+        Either::Right(answered.map(move |answered| {
+            let (status, latency) = match &answered {
+                Ok((response, latency)) => (response.status(), *latency),
+                Err(error) => {
+                    log_failure(&context.component, error, Some(context.revision), name);
+                    (status(error), began.elapsed())
+                }
+            };
+            unanswered.answered();
+            context.metrics.answered(status, latency);
+            context.stats.ended(status.is_server_error(), latency);
+            answered.map(|(response, _)| response)
+        }))
     }
 
     /// A new piece of work for a message of a channel.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty, Limited};
 use similar::TextDiff;
+use tokio::time::Instant;
 
 use super::candidate::CandidateError;
 use crate::manifest::model::{Application, Component, Health};
@@ -165,7 +166,8 @@ pub async fn prewarm(
         (Some(health), Some(export)) => {
             let request = health_request(&settings.name, health);
             let shown = || health.to_string();
-            let response = export.handle(request, work, ()).await.map_err(|source| {
+            let handled = export.handle(request, work, (), Instant::now()).await;
+            let (response, _) = handled.map_err(|source| {
                 let request = shown();
                 CandidateError::Health { request, source }
             })?;

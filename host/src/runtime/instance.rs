@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
-use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -46,7 +45,7 @@ impl Idle {
             proxy,
             exchange,
             served,
-            since: _,
+            swept: _,
         } = self;
         Instance {
             store,
@@ -73,7 +72,8 @@ struct Idle {
     proxy: Option<Proxy>,
     exchange: Option<Weak<Exchange>>,
     served: u32,
-    since: Instant,
+    /// It idled when the others were swept last.
+    swept: bool,
 }
 
 impl Idle {
@@ -299,7 +299,7 @@ impl Instances {
             proxy,
             exchange,
             served,
-            since: Instant::now(),
+            swept: false,
         });
         drop(idle);
         // Only now: whoever waits for the place finds the instance.
@@ -320,7 +320,8 @@ fn bound(store: &mut Store<InstanceState>, bounds: &Bounds) {
     }
 }
 
-/// Drops what has idled too long, until nothing idles.
+/// Drops what has idled too long, until nothing idles: what idles at two sweeps in turn, which is for
+/// once to twice the timeout.
 async fn sweep(instances: Weak<Instances>) {
     loop {
         let Some(timeout) = instances.upgrade().map(|i| i.context.reuse.idle_timeout) else {
@@ -334,7 +335,7 @@ async fn sweep(instances: Weak<Instances>) {
             .idle
             .lock()
             .expect("no holder of this lock panics");
-        let expires = |idle: &mut Idle| idle.since.elapsed() >= timeout && !idle.owes();
+        let expires = |idle: &mut Idle| std::mem::replace(&mut idle.swept, true) && !idle.owes();
         let expired: Vec<Idle> = idle.extract_if(.., expires).collect();
         // Under the lock, so that whatever comes to idle from here on starts another sweep.
         let done = idle.is_empty();

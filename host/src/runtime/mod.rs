@@ -37,6 +37,7 @@ mod tasks;
 mod told;
 mod trace;
 mod views;
+mod waiting;
 mod work;
 
 pub use background::Background;
@@ -58,6 +59,7 @@ pub use state::{Backends, Context, Over};
 pub use stats::{Sample, Stats};
 pub use told::tell;
 pub use trace::{SpanId, Trace, TraceId};
+pub use waiting::{Cancelled, Timer, Timers};
 pub use work::{CALL_DEPTH_MAX, Work, WorkKind, WorkName};
 
 /// The bodies that pass between components, and why one breaks off.

@@ -12,11 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::exchange::Exchange;
 use crate::runtime::state::Context as InstanceContext;
+use crate::runtime::waiting::Cancelled;
 use crate::runtime::work::WorkKind;
 
 /// How long a broken body holds back its failure, for what came before it to be written.
@@ -118,11 +118,11 @@ pub enum Tie {
     Loose,
 }
 
-/// The end of a revision's time. Most bodies have left before anybody has to wait for it.
+/// The end of a revision's time.
 pub struct Ends {
     context: Arc<InstanceContext>,
     kind: WorkKind,
-    waiting: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cancelled: Cancelled,
 }
 
 impl Ends {
@@ -131,16 +131,13 @@ impl Ends {
         Self {
             context,
             kind,
-            waiting: None,
+            cancelled: Cancelled::default(),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = self.context.over.of(self.kind);
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(over.clone().cancelled_owned()));
-        waiting.as_mut().poll(cx)
+    /// Ready once it has come.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.cancelled.poll(self.context.over.of(self.kind), cx)
     }
 }
 
@@ -156,11 +153,11 @@ pub struct GuestBody {
     /// Ends such a wait, or comes before its end; made when there is one.
     timer: Option<Pin<Box<Sleep>>>,
     /// Why it breaks off, once what came before has been handed on.
-    broken: Option<(Error, Pin<Box<Sleep>>)>,
+    broken: Option<Box<(Error, Pin<Box<Sleep>>)>>,
 }
 
 impl GuestBody {
-    /// A response that has begun, with its body on the way out.
+    /// A response with its body on the way out.
     pub fn respond(
         response: Response<WasiBody>,
         head: bool,
@@ -168,7 +165,6 @@ impl GuestBody {
         exchange: Arc<Exchange>,
         context: &InstanceContext,
     ) -> Response<Self> {
-        exchange.respond();
         if head {
             return response.map(|body| Self::for_head(body, tie, exchange, context));
         }
@@ -227,6 +223,8 @@ impl GuestBody {
 
     fn end(&mut self) {
         if let Tie::Task(task) = &mut self.tie {
+            // It may go on, and is watched as if it still wrote.
+            self.exchange.asked();
             task.release();
         }
         self.tie = Tie::Loose;
@@ -280,7 +278,7 @@ impl GuestBody {
         let mut pause = Box::pin(tokio::time::sleep(FLUSH_PAUSE));
         // Polled once, so that it wakes this body.
         let _ = pause.as_mut().poll(cx);
-        self.broken = Some((error, pause));
+        self.broken = Some(Box::new((error, pause)));
         Poll::Pending
     }
 
@@ -303,9 +301,9 @@ impl Body for GuestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if let Some((_, pause)) = &mut self.broken {
-            ready!(pause.as_mut().poll(cx));
-            return Poll::Ready(self.broken.take().map(|(error, _)| Err(error)));
+        if let Some(broken) = &mut self.broken {
+            ready!(broken.1.as_mut().poll(cx));
+            return Poll::Ready(self.broken.take().map(|broken| Err(broken.0)));
         }
         let mut polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() && self.exchange.has_stopped(cx) {

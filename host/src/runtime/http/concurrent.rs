@@ -24,18 +24,23 @@ use crate::runtime::error::InvokeError;
 use crate::runtime::instance::Instances;
 use crate::runtime::state::Context;
 use crate::runtime::tasks::SharedCallees;
+use crate::runtime::waiting::Timers;
 use crate::runtime::work::Work;
 
 /// How long a request that found no room waits, at most, before it looks again.
 const ROOM_RETRY: Duration = Duration::from_millis(25);
 
 /// Serves HTTP with a revision of a 0.3 component.
-pub struct Handler {
+pub struct Handler(Arc<Service>);
+
+/// What its requests share.
+struct Service {
     proxy: ProxyHandler<Workers>,
     instances: Arc<Instances>,
     /// Requests in progress, all instances together.
     places: Arc<Semaphore>,
     waiting: Semaphore,
+    deadlines: Arc<Timers>,
 }
 
 impl Handler {
@@ -44,9 +49,10 @@ impl Handler {
         let context = instances.context();
         let concurrent = context.reuse.concurrent_max.max(1) as usize;
         let places = context.limits.instances_max.saturating_mul(concurrent);
-        Self {
+        Self(Arc::new(Service {
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             waiting: Semaphore::new(context.limits.queue_max),
+            deadlines: Arc::default(),
             proxy: ProxyHandler::new(Workers {
                 instances: instances.clone(),
                 indices,
@@ -54,63 +60,75 @@ impl Handler {
                 retired: Arc::default(),
             }),
             instances,
-        }
+        }))
     }
 
-    pub(super) async fn handle<B, L>(
+    pub(super) fn handle<B, L>(
         &self,
         request: Request<B>,
         work: Work,
         lease: L,
-    ) -> Result<Response<GuestBody>, InvokeError>
+        exchange: Arc<Exchange>,
+    ) -> impl Future<Output = Result<Response<GuestBody>, InvokeError>> + Send + use<B, L>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
         L: Send + Sync + 'static,
     {
-        let context = self.instances.context().clone();
-        let deadline = context.limits.deadline;
+        let service = self.0.clone();
         let head = request.method() == Method::HEAD;
-        let exchange = Exchange::new();
-        let request = limited(&context, request, &work, &exchange)?.map(BodyExt::boxed_unsync);
+        let request = limited(service.instances.context(), request, &work, &exchange);
+        async move {
+            let request = request?.map(BodyExt::boxed_unsync);
+            let lease = Arc::new(lease);
+            service.answer(request, head, work, lease, exchange).await
+        }
+    }
+}
+
+impl Service {
+    async fn answer(
+        &self,
+        request: handler::Request,
+        head: bool,
+        work: Work,
+        lease: Arc<dyn Send + Sync>,
+        exchange: Arc<Exchange>,
+    ) -> Result<Response<GuestBody>, InvokeError> {
+        let context = self.instances.context();
+        let deadline = context.limits.deadline;
         // Until the response has come, whoever drops this future has the work cancelled.
         let waiter = Waiter::new(&exchange);
         let kind = work.kind;
-        let over = context.over.of(kind);
         let responded = async {
             let accepted = Arc::new(Accepted {
-                _place: self.enter(&context).await?,
-                lease: Arc::new(lease),
+                _place: self.enter().await?,
+                lease,
                 callees: SharedCallees::default(),
             });
             let data = RequestData {
-                work,
+                work: Box::new(work),
                 exchange: exchange.clone(),
                 accepted: accepted.clone(),
             };
             let response = self.in_a_worker(data, request).await;
-            let response = response.map_err(|error| failure(&context, &exchange, error))?;
+            let response = response.map_err(|error| failure(context, &exchange, error))?;
             Ok::<_, InvokeError>((response, accepted))
         };
         let component = || context.component.clone();
-        let retired = || InvokeError::Retired {
-            component: component(),
-        };
         let (response, accepted) = tokio::select! {
             biased;
-            responded = tokio::time::timeout(deadline, responded) => match responded {
-                Ok(Ok(responded)) => responded,
-                // Its instance may have ended for the same reason a moment earlier.
-                Ok(Err(_)) if over.is_cancelled() => return Err(retired()),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    return Err(InvokeError::Deadline {
-                        component: component(),
-                        deadline,
-                    });
+            responded = responded => match responded {
+                Ok(responded) => responded,
+                // With its revision's time its instance ends, and none begins.
+                Err(_) if context.over.of(kind).is_cancelled() => {
+                    return Err(InvokeError::Retired { component: component() });
                 }
+                Err(error) => return Err(error),
             },
-            () = over.cancelled() => return Err(retired()),
+            () = self.deadlines.until(exchange.began() + deadline) => {
+                return Err(InvokeError::Deadline { component: component(), deadline });
+            }
         };
         waiter.answered();
         // The guest goes on to write the body. What it can write at once is then sent with the head.
@@ -119,7 +137,7 @@ impl Handler {
             lease: accepted,
             over: Ends::of(context.clone(), kind),
         };
-        Ok(GuestBody::respond(response, head, tie, exchange, &context))
+        Ok(GuestBody::respond(response, head, tie, exchange, context))
     }
 
     /// Has a worker answer. `ProxyHandler` starts a new worker whenever none can take a request right
@@ -127,34 +145,47 @@ impl Handler {
     /// worker that has room.
     async fn in_a_worker(
         &self,
-        mut data: RequestData,
-        mut request: handler::Request,
+        data: RequestData,
+        request: handler::Request,
     ) -> wasmtime::Result<handler::Response> {
-        let room = self.proxy.state().room.clone();
+        match self.proxy.handle(data, request).await {
+            Ok(response) => Ok(response),
+            Err(error) => Box::pin(self.once_there_is_room(error)).await,
+        }
+    }
+
+    async fn once_there_is_room(
+        &self,
+        mut error: wasmtime::Error,
+    ) -> wasmtime::Result<handler::Response> {
+        let room = self.proxy.state().room.seek();
+        let mut offered = None;
         loop {
-            let notified = room.notified();
-            let error = match self.proxy.handle(data, request).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
             let given_back = error.downcast::<InstantiationError<RequestData>>()?;
             if !given_back.error.is::<NoPlace>() {
                 return Err(given_back.into());
             }
-            data = given_back.request_data;
-            request = given_back
+            if let Some(offered) = offered {
+                // The timer is for a worker that had room between the two steps.
+                let _ = tokio::time::timeout(ROOM_RETRY, offered).await;
+            }
+            offered = Some(room.offered());
+            let request = given_back
                 .request
                 .into_inner()
                 .expect("no holder of this lock panics");
-            // The timer is for a worker that had room between the two steps.
-            let _ = tokio::time::timeout(ROOM_RETRY, notified).await;
+            match self.proxy.handle(given_back.request_data, request).await {
+                Ok(response) => return Ok(response),
+                Err(again) => error = again,
+            }
         }
     }
 
-    async fn enter(&self, context: &Context) -> Result<OwnedSemaphorePermit, InvokeError> {
+    async fn enter(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
+        let context = self.instances.context();
         let _waiting = self
             .waiting
             .try_acquire()
@@ -212,6 +243,6 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.proxy.state().retired.store(true, Ordering::Relaxed);
+        self.0.proxy.state().retired.store(true, Ordering::Relaxed);
     }
 }

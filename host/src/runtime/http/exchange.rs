@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
@@ -27,7 +27,9 @@ pub struct Exchange {
     /// The body, while it waits for a piece.
     waiting: AtomicWaker,
     /// Nobody waits for the response any more.
-    abandoned: Notify,
+    abandoned: AtomicBool,
+    /// Whoever works for the response, while it has not begun.
+    working: AtomicWaker,
     /// The response's body has left, or nobody wants it any more.
     ended: AtomicBool,
     /// Told when it is.
@@ -40,16 +42,17 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange that begins now.
-    pub fn new() -> Arc<Self> {
+    /// An exchange that has begun.
+    pub fn begun(began: Instant) -> Arc<Self> {
         Arc::new(Self {
-            began: Instant::now(),
+            began,
             turned_ms: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             responding: Notify::new(),
             returned: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
-            abandoned: Notify::new(),
+            abandoned: AtomicBool::new(false),
+            working: AtomicWaker::new(),
             ended: AtomicBool::new(false),
             settled: Notify::new(),
             stopped: AtomicBool::new(false),
@@ -63,10 +66,11 @@ impl Exchange {
         self.began
     }
 
-    /// The response has begun: from here on progress is expected.
-    pub fn respond(&self) {
-        self.turn(false);
+    /// The response has begun: from here on progress is expected. Returns how long it took to come.
+    pub fn respond(&self) -> Duration {
+        let passed = self.turn(false);
         self.responding.notify_one();
+        passed
     }
 
     /// A piece of the response's body was handed on: the client's turn.
@@ -81,10 +85,12 @@ impl Exchange {
         }
     }
 
-    fn turn(&self, reading: bool) {
-        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.turned_ms.store(passed.max(1), Ordering::Relaxed);
+    fn turn(&self, reading: bool) -> Duration {
+        let passed = self.began.elapsed();
+        let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        self.turned_ms.store(passed_ms.max(1), Ordering::Relaxed);
         self.reading.store(reading, Ordering::Relaxed);
+        passed
     }
 
     /// The component's call has returned. From here on its body is watched where it is read.
@@ -95,7 +101,6 @@ impl Exchange {
 
     /// Nobody waits for the response any more, or wants more of it.
     pub(super) fn end(&self) {
-        self.turn(false);
         self.ended.store(true, Ordering::Relaxed);
         self.settled.notify_one();
     }
@@ -105,9 +110,23 @@ impl Exchange {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// Resolves once nobody waits for the response, which has not begun.
+    /// Resolves once nobody waits for the response, which has not begun. One task at a time may wait.
     pub async fn abandoned(&self) {
-        self.abandoned.notified().await;
+        std::future::poll_fn(|cx| {
+            self.working.register(cx.waker());
+            match self.abandoned.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Nobody waits for the response any more, which has not begun.
+    fn abandon(&self) {
+        self.end();
+        self.abandoned.store(true, Ordering::Release);
+        self.working.wake();
     }
 
     /// The response's body ends before its end. To be said before what writes it is dropped: that
@@ -216,8 +235,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(exchange) = self.0.take() {
-            exchange.end();
-            exchange.abandoned.notify_one();
+            exchange.abandon();
         }
     }
 }

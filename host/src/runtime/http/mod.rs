@@ -18,10 +18,14 @@ pub mod whole;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::Either;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 
 pub use body::{GuestBody, LimitedBody};
 pub use exchange::Exchange;
@@ -45,7 +49,11 @@ pub const HTTP_EXPORTS: &str =
     "wasi:http/incoming-handler, wasi:http/handler or fermyon:spin/inbound-http";
 
 impl HttpExport {
-    /// Has the component answer `request`. `lease` is held until its work has ended.
+    /// Has the component answer `request`, which came when it `began`. `lease` is held until its work
+    /// has ended. Also returns how long the response took to begin.
+    ///
+    /// What needs no waiting is done in the call, so that the future, which is moved up to the connection,
+    /// holds no request.
     ///
     /// Cancelling, before or by dropping the response's body, cancels the work of a 0.2 component.
     /// A 0.3 instance is shared: it takes no more requests and ends once it has answered the others.
@@ -53,23 +61,28 @@ impl HttpExport {
     /// # Errors
     ///
     /// Every variant of [`InvokeError`] but `TooDeep` and `NotRunning`.
-    pub async fn handle<B, L>(
+    pub fn handle<B, L>(
         &self,
         request: Request<B>,
         work: Work,
         lease: L,
-    ) -> Result<Response<GuestBody>, InvokeError>
+        began: Instant,
+    ) -> impl Future<Output = Result<(Response<GuestBody>, Duration), InvokeError>> + Send + use<B, L>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
         L: Send + Sync + 'static,
     {
-        match self {
-            Self::Sync(handler) => handler.handle(request, work, lease).await,
-            // Boxed, since it is the larger one by far and the other one would be moved with its size.
-            Self::Concurrent(handler) => Box::pin(handler.handle(request, work, lease)).await,
-            Self::Whole(handler) => Box::pin(handler.handle(request, work, lease)).await,
-        }
+        let exchange = Exchange::begun(began);
+        let of = exchange.clone();
+        let handled = match self {
+            Self::Sync(handler) => Either::Left(handler.handle(request, work, lease, of)),
+            Self::Concurrent(handler) => {
+                Either::Right(handler.handle(request, work, lease, of).boxed())
+            }
+            Self::Whole(handler) => Either::Right(handler.handle(request, work, lease, of).boxed()),
+        };
+        handled.map(move |handled| Ok((handled?, exchange.respond())))
     }
 }
 

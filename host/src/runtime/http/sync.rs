@@ -18,12 +18,14 @@ use super::body::{AbortOnDrop, Tie};
 use super::{Exchange, GuestBody, LimitedBody, body_too_large, limited};
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instance, Instances};
+use crate::runtime::waiting::Timers;
 use crate::runtime::work::Work;
 
 /// Serves HTTP with a revision of a 0.2 component.
 pub struct Handler {
     instances: Arc<Instances>,
     indices: Arc<ProxyIndices>,
+    deadlines: Arc<Timers>,
 }
 
 /// A request's work, wherever it is done.
@@ -59,24 +61,56 @@ impl Handler {
         Self {
             instances,
             indices: Arc::new(indices),
+            deadlines: Arc::default(),
         }
     }
 
-    pub(super) async fn handle<B, L>(
+    pub(super) fn handle<B, L>(
         &self,
         request: Request<B>,
         work: Work,
         lease: L,
-    ) -> Result<Response<GuestBody>, InvokeError>
+        exchange: Arc<Exchange>,
+    ) -> impl Future<Output = Result<Response<GuestBody>, InvokeError>> + Send + use<B, L>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
         L: Send + Sync + 'static,
     {
-        let context = self.instances.context();
         let head = request.method() == Method::HEAD;
-        let exchange = Exchange::new();
-        let request = limited(context, request, &work, &exchange)?;
+        let begun = self.begin(request, work, lease, &exchange);
+        let (instances, deadlines) = (self.instances.clone(), self.deadlines.clone());
+        async move {
+            let (job, response) = begun?;
+            let call = Call {
+                instances: &instances,
+                deadlines: &deadlines,
+                exchange: &exchange,
+            };
+            let (response, tie) = if instances.yields() {
+                call.here(job, response).await?
+            } else {
+                call.elsewhere(job, response).await?
+            };
+            let context = instances.context();
+            Ok(GuestBody::respond(response, head, tie, exchange, context))
+        }
+    }
+
+    /// The work on a request, and where its response comes.
+    fn begin<B, L>(
+        &self,
+        request: Request<B>,
+        work: Work,
+        lease: L,
+        exchange: &Arc<Exchange>,
+    ) -> Result<(Running, oneshot::Receiver<Outcome>), InvokeError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<wasmtime_wasi_http::Error>,
+        L: Send + Sync + 'static,
+    {
+        let request = limited(self.instances.context(), request, &work, exchange)?;
         let (sender, response) = oneshot::channel();
         let job = Job {
             instances: self.instances.clone(),
@@ -85,26 +119,28 @@ impl Handler {
             exchange: exchange.clone(),
             work,
         };
-        // Boxed here, so that the futures around it stay small: each is moved with every request.
         let job: Running = Box::pin(async move {
             job.run(request).await;
             drop(lease);
         });
-        let (response, tie) = if self.instances.yields() {
-            self.here(job, response, &exchange).await?
-        } else {
-            self.elsewhere(job, response, &exchange).await?
-        };
-        Ok(GuestBody::respond(response, head, tie, exchange, context))
+        Ok((job, response))
     }
+}
 
+/// The wait for a response, and where the work on it is done meanwhile.
+struct Call<'a> {
+    instances: &'a Instances,
+    deadlines: &'a Arc<Timers>,
+    exchange: &'a Exchange,
+}
+
+impl Call<'_> {
     /// Works in the task of whoever asks, which most requests end in, and moves to one of its own
     /// where the guest goes on after its response.
     async fn here(
         &self,
         job: Running,
         mut response: oneshot::Receiver<Outcome>,
-        exchange: &Exchange,
     ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
         let mut job = AssertUnwindSafe(job).catch_unwind();
         let mut ended = None;
@@ -121,7 +157,7 @@ impl Handler {
         let first = std::future::poll_fn(|cx| Poll::Ready(answered.as_mut().poll(cx))).await;
         let answered = match first {
             Poll::Ready(answered) => answered,
-            Poll::Pending => self.in_time(answered, exchange).await?,
+            Poll::Pending => self.in_time(answered).await?,
         };
         if let Some(Err(_panic)) = ended {
             return Err(InvokeError::Panic {
@@ -141,27 +177,24 @@ impl Handler {
         &self,
         job: Running,
         response: oneshot::Receiver<Outcome>,
-        exchange: &Exchange,
     ) -> Result<(Response<WasiBody>, Tie), InvokeError> {
         let task = AbortOnDrop::new(self.instances.spawn(job).abort_handle());
-        let answered = self.in_time(response, exchange).await?;
+        let answered = self.in_time(response).await?;
         let response = answered.map_err(|_| self.no_response())??;
         Ok((response, Tie::Task(task)))
     }
 
-    async fn in_time<F: Future>(
-        &self,
-        work: F,
-        exchange: &Exchange,
-    ) -> Result<F::Output, InvokeError> {
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, InvokeError> {
         let context = self.instances.context();
         let deadline = context.limits.deadline;
-        tokio::time::timeout_at(exchange.began() + deadline, work)
-            .await
-            .map_err(|_| InvokeError::Deadline {
-                component: context.component.clone(),
-                deadline,
-            })
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.deadlines.until(self.exchange.began() + deadline) => {
+                let component = context.component.clone();
+                Err(InvokeError::Deadline { component, deadline })
+            }
+        }
     }
 
     fn no_response(&self) -> InvokeError {
@@ -186,8 +219,8 @@ impl Job {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
     {
-        let over = self.instances.context().over.of(self.work.kind).clone();
         let over = async {
+            let over = self.instances.context().over.of(self.work.kind);
             over.cancelled().await;
             self.exchange.cut_off();
         };

@@ -35,55 +35,58 @@ impl Handler {
         }
     }
 
-    pub(super) async fn handle<B, L>(
+    pub(super) fn handle<B, L>(
         &self,
         request: Request<B>,
         work: Work,
         lease: L,
-    ) -> Result<Response<GuestBody>, InvokeError>
+        exchange: Arc<Exchange>,
+    ) -> impl Future<Output = Result<Response<GuestBody>, InvokeError>> + Send + use<B, L>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<wasmtime_wasi_http::Error>,
         L: Send + Sync + 'static,
     {
-        let context = self.instances.context();
-        let head = request.method() == Method::HEAD;
-        let exchange = Exchange::new();
-        let request = limited(context, request, &work, &exchange)?;
-        let job = Job {
-            instances: self.instances.clone(),
-            indices: self.indices.clone(),
-            exchange: exchange.clone(),
-        };
-        let over = context.over.of(work.kind).clone();
-        let task = self.instances.spawn(async move {
-            let served = job.serve(request, work).await;
-            drop(lease);
-            served
-        });
-        let _aborted = AbortOnDrop::new(task.abort_handle());
-        let deadline = context.limits.deadline;
-        let component = || context.component.clone();
-        let served = tokio::select! {
-            biased;
-            served = tokio::time::timeout_at(exchange.began() + deadline, task) => served,
-            () = over.cancelled() => return Err(InvokeError::Retired { component: component() }),
-        };
-        let served = served.map_err(|_| InvokeError::Deadline {
-            component: component(),
-            deadline,
-        })?;
-        let response = served.map_err(|_| InvokeError::Panic {
-            component: component(),
-        })??;
-        exchange.returned();
-        Ok(GuestBody::respond(
-            response,
-            head,
-            Tie::Loose,
-            exchange,
-            context,
-        ))
+        let (instances, indices) = (self.instances.clone(), self.indices.clone());
+        async move {
+            let context = instances.context();
+            let head = request.method() == Method::HEAD;
+            let request = limited(context, request, &work, &exchange)?;
+            let job = Job {
+                instances: instances.clone(),
+                indices,
+                exchange: exchange.clone(),
+            };
+            let over = context.over.of(work.kind).clone();
+            let task = instances.spawn(async move {
+                let served = job.serve(request, work).await;
+                drop(lease);
+                served
+            });
+            let _aborted = AbortOnDrop::new(task.abort_handle());
+            let deadline = context.limits.deadline;
+            let component = || context.component.clone();
+            let served = tokio::select! {
+                biased;
+                served = tokio::time::timeout_at(exchange.began() + deadline, task) => served,
+                () = over.cancelled() => return Err(InvokeError::Retired { component: component() }),
+            };
+            let served = served.map_err(|_| InvokeError::Deadline {
+                component: component(),
+                deadline,
+            })?;
+            let response = served.map_err(|_| InvokeError::Panic {
+                component: component(),
+            })??;
+            exchange.returned();
+            Ok(GuestBody::respond(
+                response,
+                head,
+                Tie::Loose,
+                exchange,
+                context,
+            ))
+        }
     }
 }
 

@@ -7,15 +7,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
 use tokio::runtime::Handle;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
@@ -25,6 +25,7 @@ use wasmtime_wasi_http::handler::{
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use super::Exchange;
+use super::body::Ends;
 use crate::runtime::error::InvokeError;
 use crate::runtime::instance::{Instances, Place};
 use crate::runtime::state::{Context, InstanceState};
@@ -53,8 +54,8 @@ pub struct Accepted {
 
 /// What accompanies a request to the worker that takes it.
 pub struct RequestData {
-    /// What it is.
-    pub work: Work,
+    /// What it is. Boxed, since it is moved from hand to hand.
+    pub work: Box<Work>,
     /// How it goes.
     pub exchange: Arc<Exchange>,
     /// What it holds.
@@ -63,27 +64,26 @@ pub struct RequestData {
 
 /// The exchanges of one worker whose responses may still be on their way.
 #[derive(Default)]
-struct Exchanges(Mutex<Vec<Weak<Exchange>>>);
+struct Exchanges(Mutex<Vec<Arc<Exchange>>>);
 
 impl Exchanges {
-    fn add(&self, exchange: &Arc<Exchange>) {
+    fn add(&self, exchange: Arc<Exchange>) {
         let mut exchanges = self.0.lock().expect("no holder of this lock panics");
-        exchanges.retain(|exchange| exchange.strong_count() > 0);
-        exchanges.push(Arc::downgrade(exchange));
+        exchanges.retain(|exchange| !exchange.has_ended());
+        exchanges.push(exchange);
     }
 
     /// Whether anybody still wants anything of one of them.
     fn any_wanted(&self) -> bool {
         let exchanges = self.0.lock().expect("no holder of this lock panics");
-        let mut wanted = exchanges.iter().filter_map(Weak::upgrade);
-        wanted.any(|exchange| !exchange.has_ended())
+        exchanges.iter().any(|exchange| !exchange.has_ended())
     }
 
     /// Those whose responses may still be on their way.
     fn living(&self) -> Vec<Arc<Exchange>> {
-        let exchanges = self.0.lock().expect("no holder of this lock panics");
-        let living = exchanges.iter().filter_map(Weak::upgrade);
-        living.filter(|exchange| !exchange.has_ended()).collect()
+        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges.retain(|exchange| !exchange.has_ended());
+        exchanges.clone()
     }
 
     /// When the last of those that are on their way has stalled.
@@ -91,7 +91,6 @@ impl Exchanges {
         let exchanges = self.0.lock().expect("no holder of this lock panics");
         exchanges
             .iter()
-            .filter_map(Weak::upgrade)
             .filter_map(|exchange| exchange.stalls(idle))
             .max()
     }
@@ -126,14 +125,51 @@ struct Life {
     overdue: AtomicBool,
 }
 
+/// Room for one more request, for those who found none.
+#[derive(Default)]
+pub struct Room {
+    seekers: AtomicUsize,
+    offers: Notify,
+}
+
+impl Room {
+    /// Looks for room, until it is dropped.
+    pub fn seek(self: &Arc<Self>) -> Seeker {
+        self.seekers.fetch_add(1, Ordering::SeqCst);
+        Seeker(self.clone())
+    }
+
+    fn offer(&self) {
+        if self.seekers.load(Ordering::SeqCst) > 0 {
+            self.offers.notify_one();
+        }
+    }
+}
+
+/// Somebody who looks for room. What was offered before is missed: look once more before waiting.
+pub struct Seeker(Arc<Room>);
+
+impl Seeker {
+    /// Resolves with an offer made after this call.
+    pub fn offered(&self) -> Notified<'_> {
+        self.0.offers.notified()
+    }
+}
+
+impl Drop for Seeker {
+    fn drop(&mut self) {
+        self.0.seekers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Makes workers.
 pub struct Workers {
     /// Where their instances come from.
     pub instances: Arc<Instances>,
     /// The export that they call.
     pub indices: ServiceIndices,
-    /// Told whenever a worker has room for a request, or its instance's place becomes free.
-    pub room: Arc<Notify>,
+    /// Offered whenever a worker has room for a request, or its instance's place becomes free.
+    pub room: Arc<Room>,
     /// Nothing more is accepted: what still lives ends when it is idle.
     pub retired: Arc<AtomicBool>,
 }
@@ -147,6 +183,11 @@ impl HandlerState for Workers {
         &self,
     ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
         let context = self.instances.context().clone();
+        let over = Ends::of(context.clone(), WorkKind::Request);
+        if context.over.of(WorkKind::Request).is_cancelled() {
+            let component = context.component.clone();
+            return Err(InvokeError::Retired { component }.into());
+        }
         let work = Work {
             id: 0,
             depth: 0,
@@ -172,7 +213,7 @@ impl HandlerState for Workers {
                 context: context.clone(),
                 life: life.clone(),
                 timer: None,
-                over: Box::pin(context.over.of(WorkKind::Request).clone().cancelled_owned()),
+                over,
             },
             state: Worker {
                 context,
@@ -189,7 +230,7 @@ impl HandlerState for Workers {
 pub struct Worker {
     context: Arc<Context>,
     life: Arc<Life>,
-    room: Arc<Notify>,
+    room: Arc<Room>,
     retired: Arc<AtomicBool>,
     /// Taken when the instance is dropped.
     place: Mutex<Option<Place>>,
@@ -207,7 +248,7 @@ impl WorkerState for Worker {
         } else if concurrent >= reuse.concurrent_max.max(1) as usize {
             ShouldAccept::No
         } else {
-            self.room.notify_one();
+            self.room.offer();
             ShouldAccept::Yes
         }
     }
@@ -222,8 +263,8 @@ impl WorkerState for Worker {
         let others = life.exchanges.any_wanted();
         store
             .data_mut()
-            .begin_task(task, data.work, &data.accepted.callees, others);
-        life.exchanges.add(&data.exchange);
+            .begin_task(task, *data.work, &data.accepted.callees, others);
+        life.exchanges.add(data.exchange.clone());
         life.owed.add(data.accepted.lease.clone());
         // Whoever waits for the response waits for no longer than its deadline.
         Box::pin(async move {
@@ -273,7 +314,7 @@ impl WorkerState for Worker {
         let end = move |store, place: Option<Place>| {
             drop(store);
             drop(place);
-            room.notify_one();
+            room.offer();
         };
         match Handle::try_current() {
             // With the store would go what the guest wrote of them.
@@ -300,7 +341,7 @@ pub struct Expiration {
     life: Arc<Life>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The revision's time is over.
-    over: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: Ends,
 }
 
 impl Expiration {
@@ -338,11 +379,17 @@ impl WorkerExpiration for Expiration {
         start: StdInstant,
     ) -> Poll<()> {
         loop {
-            let now = Instant::now();
-            let until = match self.over.as_mut().poll(cx) {
+            let until = match self.over.poll(cx) {
                 Poll::Ready(()) => None,
                 Poll::Pending => self.until(status, Instant::from_std(start)),
             };
+            // A timer that is due no later is left as it is, and looks when it is.
+            if let (Some(timer), Some(until)) = (&mut self.timer, until)
+                && timer.deadline() <= until
+            {
+                ready!(timer.as_mut().poll(cx));
+            }
+            let now = Instant::now();
             let Some(until) = until.filter(|until| *until > now) else {
                 let overdue = status != WorkerStatus::Idle;
                 self.life.overdue.store(overdue, Ordering::Relaxed);
@@ -350,18 +397,10 @@ impl WorkerExpiration for Expiration {
             };
             // A body's turn may change meanwhile, and then it is due earlier.
             let look = until.min(now + self.context.limits.response_idle);
-            // One that is due earlier is left as it is, and looks when it is: setting it anew with every
-            // request would cost more than the request's own way through here.
-            let timer = match &mut self.timer {
-                Some(timer) => {
-                    if timer.deadline() > look || timer.is_elapsed() {
-                        timer.as_mut().reset(look);
-                    }
-                    timer
-                }
-                None => self.timer.insert(Box::pin(tokio::time::sleep_until(look))),
-            };
-            ready!(timer.as_mut().poll(cx));
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(look),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(look))),
+            }
         }
     }
 }

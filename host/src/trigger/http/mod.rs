@@ -8,32 +8,37 @@
 
 mod one;
 mod respond;
+mod wire;
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::Either;
 use http::Request;
 use http::header::HeaderName;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::model::HttpListener;
 use crate::dispatch::Dispatch;
 use crate::manifest::model::RouteTarget;
 use crate::name::RevisionId;
 use crate::routing::Outcome;
-use crate::runtime::{InvokeError, Trace, tell};
+use crate::runtime::{Cancelled, InvokeError, Trace, tell};
 use one::One;
 pub use one::stop_when_connected;
 use respond::{Form, ResponseBody, failed, given, method_not_allowed, no_route};
+use wire::{ConnectionTimer, Wire};
 
 /// Pause after the operating system refused to accept, commonly for lack of file descriptors, so
 /// that the loop does not spin while connections close.
@@ -84,7 +89,7 @@ impl Server {
     /// Serves `listener` until `stop`. Then it accepts nothing more, finishes what is in flight, and
     /// returns; whoever waits bounds that.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let graceful = GracefulShutdown::new();
+        let connections = TaskTracker::new();
         let places = Arc::new(Semaphore::new(self.config.connections_max));
         loop {
             let place = places.clone().acquire_owned();
@@ -102,10 +107,8 @@ impl Server {
                     continue;
                 }
             };
-            let connection =
-                self.clone()
-                    .connection((stream, peer), graceful.watcher(), stop.clone());
-            tokio::spawn(async move {
+            let connection = self.clone().connection((stream, peer), stop.clone());
+            connections.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%peer, %error, "connection ended with an error");
                 }
@@ -113,13 +116,13 @@ impl Server {
             });
         }
         drop(listener);
-        graceful.shutdown().await;
+        connections.close();
+        connections.wait().await;
     }
 
     async fn connection(
         self: Arc<Self>,
         (stream, peer): (TcpStream, SocketAddr),
-        watcher: Watcher,
         stop: CancellationToken,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Small responses leave at once; without it they wait for the peer's acknowledgement.
@@ -135,9 +138,10 @@ impl Server {
             () = stop.cancelled() => return Ok(()),
         }
         let mut builder = auto::Builder::new(TokioExecutor::new());
+        let timer = ConnectionTimer::default();
         builder
             .http1()
-            .timer(TokioTimer::new())
+            .timer(timer.clone())
             .header_read_timeout(self.config.header_timeout)
             .max_headers(match self.one {
                 Some(_) => HTTP1_HEADERS_MAX_OF_ONE,
@@ -147,31 +151,47 @@ impl Server {
             .pipeline_flush(false);
         builder
             .http2()
-            .timer(TokioTimer::new())
+            .timer(timer)
             .max_concurrent_streams(HTTP2_STREAMS_MAX)
             .max_header_list_size(HTTP2_HEADER_BYTES_MAX)
             .keep_alive_interval(Some(Duration::from_secs(20)));
         let service = service_fn(move |request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
+            let answered = self.answer(request, peer);
+            answered.map(Ok::<_, Infallible>)
         });
-        watcher
-            .watch(
-                builder
-                    .serve_connection(TokioIo::new(stream), service)
-                    .into_owned(),
-            )
-            .await
+        let connection = builder.serve_connection(Wire::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut stopped = false;
+        let mut cancelled = Cancelled::default();
+        poll_fn(|cx| {
+            if !stopped && cancelled.poll(&stop, cx).is_ready() {
+                stopped = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
     }
 
-    async fn answer(
+    /// Routes and leases at once, and answers when it is polled. hyper moves the future with every
+    /// request, so it holds no request and no response.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = http::Response<ResponseBody>> + Send + use<> {
+        match &self.one {
+            Some(one) => Either::Left(one.answer(&self.dispatch, request)),
+            None => Either::Right(self.route(request, peer)),
+        }
+    }
+
+    fn route(
         &self,
         mut request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> http::Response<ResponseBody> {
-        if let Some(one) = &self.one {
-            return one.answer(&self.dispatch, request).await;
-        }
+    ) -> impl Future<Output = http::Response<ResponseBody>> + Send + use<> {
+        let by_itself = |response| Either::Left(ready(response).boxed());
         let form = Form::of(request.headers());
         let uri = request.uri();
         let host = uri.host().or_else(|| {
@@ -184,27 +204,30 @@ impl Server {
             .find(request.method().as_str(), host, uri.path())
         {
             Outcome::Found(found) => found.route,
-            Outcome::NotFound => return no_route(form, uri.path()),
-            Outcome::MethodNotAllowed { allow } => return method_not_allowed(form, &allow),
+            Outcome::NotFound => return by_itself(no_route(form, uri.path())),
+            Outcome::MethodNotAllowed { allow } => {
+                return by_itself(method_not_allowed(form, &allow));
+            }
         };
         let component = match &route.target {
             RouteTarget::Component(component) => component,
-            RouteTarget::Response(response) => return given(response),
+            RouteTarget::Response(response) => return by_itself(given(response)),
         };
         if let Some(told) = &route.told {
             tell(&mut request, &route.path, told, Some(peer));
         }
         let pin = match self.pin(&request) {
             Ok(pin) => pin,
-            Err(error) => return failed(form, &error),
+            Err(error) => return by_itself(failed(form, &error)),
         };
         let work = self
             .dispatch
             .request(pin, Trace::of_request(request.headers()));
-        match self.dispatch.http(component, request, work).await {
+        let answered = self.dispatch.http(component, request, work);
+        Either::Right(answered.map(move |answered| match answered {
             Ok(response) => response.map(ResponseBody::Guest),
             Err(error) => failed(form, &error),
-        }
+        }))
     }
 
     /// The revision that the request asks for, where it may and does.

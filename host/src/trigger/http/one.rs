@@ -1,6 +1,10 @@
 //! One component that has the listener to itself, as `wasmtime serve` has it: no routes, no place in a
 //! trace, and one answer to every failure, whose reason is for the log alone.
 
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::Either;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::respond::ResponseBody;
 use crate::config::model::OneComponent;
 use crate::dispatch::Dispatch;
+use crate::runtime::{GuestBody, InvokeError};
 
 /// The answer to a request that its component did not answer.
 const FAILED: &str = "<!doctype html>\n<title>500 Internal Server Error</title>\n\
@@ -21,28 +26,45 @@ const FAILED: &str = "<!doctype html>\n<title>500 Internal Server Error</title>\
 pub struct One {
     config: OneComponent,
     /// Requests whose response may not have begun.
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl One {
     /// Serves as `config` says.
     pub fn new(config: OneComponent) -> Self {
-        let places = Semaphore::new(config.requests_max.min(Semaphore::MAX_PERMITS));
-        Self { config, places }
+        let places = config.requests_max.min(Semaphore::MAX_PERMITS);
+        Self {
+            config,
+            places: Arc::new(Semaphore::new(places)),
+        }
     }
 
     /// Answers a request, once there is a place for it.
-    pub async fn answer(
+    pub fn answer(
         &self,
-        dispatch: &Dispatch,
+        dispatch: &Arc<Dispatch>,
         mut request: Request<Incoming>,
-    ) -> Response<ResponseBody> {
-        let _place = self.places.acquire().await;
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + use<> {
         self.replace_headers(request.headers_mut());
-        let work = dispatch.untraced_request();
-        match dispatch.http(&self.config.component, request, work).await {
-            Ok(response) => response.map(ResponseBody::Guest),
-            Err(_) => failed(),
+        let component = &self.config.component;
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => {
+                let answered = dispatch.http(component, request, dispatch.untraced_request());
+                Either::Left(answered.map(move |answered| {
+                    drop(place);
+                    respond(answered)
+                }))
+            }
+            Err(_) => {
+                let (places, dispatch) = (self.places.clone(), dispatch.clone());
+                let component = component.clone();
+                let answered = async move {
+                    let _place = places.acquire().await;
+                    let work = dispatch.untraced_request();
+                    respond(dispatch.http(&component, request, work).await)
+                };
+                Either::Right(answered.boxed())
+            }
         }
     }
 
@@ -53,6 +75,13 @@ impl One {
         for (name, value) in &self.config.headers {
             headers.append(name, value.clone());
         }
+    }
+}
+
+fn respond(answered: Result<Response<GuestBody>, InvokeError>) -> Response<ResponseBody> {
+    match answered {
+        Ok(response) => response.map(ResponseBody::Guest),
+        Err(_) => failed(),
     }
 }
 
