@@ -1,9 +1,10 @@
 //! The figures: what a request, a call, a message, a conversion and a start cost, as one markdown
 //! table.
 //!
-//! `cargo bench -p wharf-tests` runs the real binary and, beside it, what it is compared with; the
-//! table carries the machine, the commit and the spread. Options choose sections and counts:
-//! `cargo bench -p wharf-tests -- --only serve,calls --rounds 3 --seconds 2`.
+//! `cargo bench -p wharf-tests` runs the real binary, built as it is deployed (profile `dist`) unless
+//! `WHARF_BINARY` names another, and beside it what it is compared with; the table carries the machine,
+//! the commit and the spread. Options choose sections and counts: `cargo bench -p wharf-tests -- --only
+//! serve,calls --rounds 3 --seconds 2`.
 //!
 //! It asserts nothing of the figures: a shared machine makes no promises.
 
@@ -72,6 +73,7 @@ fn main() {
         println!("The figures need Linux: they read /proc and pin processes to cores.");
         return;
     }
+    harness::artifacts::deployed();
     let mut table = Table::new(&settings);
     for section in &settings.sections {
         match section {

@@ -40,12 +40,28 @@ pub fn output(name: &str) -> PathBuf {
     path
 }
 
+/// The host's binary, once it is known which.
+static HOST: OnceLock<PathBuf> = OnceLock::new();
+
 /// The host's binary: the one that `WHARF_BINARY` names, or else built from the workspace.
 pub fn wharf() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    host(
+        "release",
+        // With the tests, so that their dependencies take part in choosing features as they did in
+        // `cargo test --workspace`; all but the binary itself is then there already.
+        &["--quiet", "--workspace", "--bin", "wharf", "--tests"],
+    )
+}
+
+/// From here on [`wharf`] is the host as it is deployed, unless `WHARF_BINARY` names another.
+pub fn deployed() {
+    host("dist", &["--package", "wharf"]);
+}
+
+fn host(profile: &str, what: &[&str]) -> &'static Path {
     static BUILT: Once = Once::new();
     if let Some(path) = std::env::var_os("WHARF_BINARY") {
-        return PATH.get_or_init(|| PathBuf::from(path));
+        return HOST.get_or_init(|| PathBuf::from(path));
     }
     BUILT.run(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -59,15 +75,13 @@ pub fn wharf() -> &'static Path {
             }
         }
         run(cargo
-            .args(["build", "--quiet", "--release", "--locked"])
-            // With the tests, so that their dependencies take part in choosing features as they did in
-            // `cargo test --workspace`; all but the binary itself is then there already.
-            .args(["--workspace", "--bin", "wharf", "--tests"])
+            .args(["build", "--locked", "--profile", profile])
+            .args(what)
             .env("CARGO_TARGET_DIR", target()))
     });
-    PATH.get_or_init(|| {
+    HOST.get_or_init(|| {
         let name = format!("wharf{}", std::env::consts::EXE_SUFFIX);
-        target().join("release").join(name)
+        target().join(profile).join(name)
     })
 }
 

@@ -1,13 +1,15 @@
 //! Waits that every request begins and hardly any ends: for its deadline, for its revision's end.
 //!
-//! To register a timer with tokio, and to take it back, takes the lock of its wheel, and so it is with
-//! the waits for a token. These are registered once and kept.
+//! To register a timer with tokio, and to take it back, takes the lock of its wheel each time, and waits
+//! for a token are lists under a lock. These are registered once and kept.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::{Handle, Id};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -16,15 +18,26 @@ const KEPT_MAX: usize = 256;
 
 /// Where timers that all wait for about the same length of time come from and go back to.
 #[derive(Default)]
-pub struct Timers(Mutex<Vec<Pin<Box<Sleep>>>>);
+pub struct Timers(Mutex<Vec<Kept>>);
+
+/// A timer, and the runtime whose clock it hangs on: another's threads may all be kept by guests.
+struct Kept {
+    runtime: Id,
+    sleep: Pin<Box<Sleep>>,
+}
 
 impl Timers {
-    /// A timer that comes at `deadline`.
+    /// A timer that comes at `deadline`, for a task of the runtime that this is called in.
     pub fn until(self: &Arc<Self>, deadline: Instant) -> Timer {
+        let runtime = Handle::current().id();
         let kept = self.0.lock().expect("no holder of this lock panics").pop();
+        let kept = kept.filter(|kept| kept.runtime == runtime);
         Timer {
             deadline,
-            sleep: Some(kept.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline)))),
+            kept: Some(kept.unwrap_or_else(|| Kept {
+                runtime,
+                sleep: Box::pin(tokio::time::sleep_until(deadline)),
+            })),
             timers: self.clone(),
         }
     }
@@ -34,7 +47,7 @@ impl Timers {
 pub struct Timer {
     deadline: Instant,
     /// Set for some earlier time, when it is set anew, or for the deadline. There until it is dropped.
-    sleep: Option<Pin<Box<Sleep>>>,
+    kept: Option<Kept>,
     timers: Arc<Timers>,
 }
 
@@ -43,13 +56,14 @@ impl Future for Timer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.deadline;
-        let Some(sleep) = &mut self.sleep else {
+        let Some(Kept { sleep, .. }) = &mut self.kept else {
             return Poll::Ready(());
         };
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        // Also in a task that has had its turn: what keeps it busy may be what the deadline is for.
+        while pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
@@ -61,12 +75,12 @@ impl Future for Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        let Some(sleep) = self.sleep.take() else {
+        let Some(kept) = self.kept.take() else {
             return;
         };
-        let mut kept = self.timers.0.lock().expect("no holder of this lock panics");
-        if kept.len() < KEPT_MAX {
-            kept.push(sleep);
+        let mut timers = self.timers.0.lock().expect("no holder of this lock panics");
+        if timers.len() < KEPT_MAX {
+            timers.push(kept);
         }
     }
 }
@@ -129,6 +143,23 @@ mod tests {
         timers.until(at(11)).await;
         assert_eq!(began.elapsed().as_secs(), 11);
         assert_eq!(timers.0.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_timer_of_another_runtime_is_not_taken() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+        };
+        let timers = Arc::<Timers>::default();
+        let soon = || Instant::now() + Duration::from_millis(1);
+        let gone = runtime();
+        gone.block_on(async { timers.until(soon()).await });
+        drop(gone);
+        assert_eq!(timers.0.lock().unwrap().len(), 1);
+        runtime().block_on(async { timers.until(soon()).await });
     }
 
     #[tokio::test]

@@ -223,8 +223,7 @@ impl GuestBody {
 
     fn end(&mut self) {
         if let Tie::Task(task) = &mut self.tie {
-            // It may go on, and is watched as if it still wrote.
-            self.exchange.asked();
+            self.exchange.handed_over();
             task.release();
         }
         self.tie = Tie::Loose;

@@ -3,8 +3,10 @@
 //! wasmtime's `ProxyHandler` does the multiplexing. Its own queue is unbounded, so a semaphore stands
 //! in front of it, and each of its workers holds one of the revision's instances.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ use crate::runtime::instance::Instances;
 use crate::runtime::state::Context;
 use crate::runtime::tasks::SharedCallees;
 use crate::runtime::waiting::Timers;
-use crate::runtime::work::Work;
+use crate::runtime::work::{Work, WorkKind};
 
 /// How long a request that found no room waits, at most, before it looks again.
 const ROOM_RETRY: Duration = Duration::from_millis(25);
@@ -102,12 +104,12 @@ impl Service {
         let kind = work.kind;
         let responded = async {
             let accepted = Arc::new(Accepted {
-                _place: self.enter().await?,
+                work,
+                _place: self.enter(kind).await?,
                 lease,
                 callees: SharedCallees::default(),
             });
             let data = RequestData {
-                work: Box::new(work),
                 exchange: exchange.clone(),
                 accepted: accepted.clone(),
             };
@@ -116,11 +118,16 @@ impl Service {
             Ok::<_, InvokeError>((response, accepted))
         };
         let component = || context.component.clone();
+        let mut over = Ends::of(context.clone(), kind);
+        // With the time of a revision's requests its instances end, and they with them.
+        let ended = poll_fn(|cx| match kind {
+            WorkKind::Request => Poll::Pending,
+            WorkKind::Delivery => over.poll(cx),
+        });
         let (response, accepted) = tokio::select! {
             biased;
             responded = responded => match responded {
                 Ok(responded) => responded,
-                // With its revision's time its instance ends, and none begins.
                 Err(_) if context.over.of(kind).is_cancelled() => {
                     return Err(InvokeError::Retired { component: component() });
                 }
@@ -129,13 +136,14 @@ impl Service {
             () = self.deadlines.until(exchange.began() + deadline) => {
                 return Err(InvokeError::Deadline { component: component(), deadline });
             }
+            () = ended => return Err(InvokeError::Retired { component: component() }),
         };
-        waiter.answered();
         // The guest goes on to write the body. What it can write at once is then sent with the head.
         tokio::task::yield_now().await;
+        waiter.answered();
         let tie = Tie::Lease {
             lease: accepted,
-            over: Ends::of(context.clone(), kind),
+            over,
         };
         Ok(GuestBody::respond(response, head, tie, exchange, context))
     }
@@ -181,7 +189,7 @@ impl Service {
         }
     }
 
-    async fn enter(&self) -> Result<OwnedSemaphorePermit, InvokeError> {
+    async fn enter(&self, kind: WorkKind) -> Result<OwnedSemaphorePermit, InvokeError> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
@@ -194,12 +202,15 @@ impl Service {
                 instances_max: context.limits.instances_max,
                 queue_max: context.limits.queue_max,
             })?;
-        Ok(self
-            .places
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed"))
+        tokio::select! {
+            biased;
+            place = self.places.clone().acquire_owned() => {
+                Ok(place.expect("the semaphore is never closed"))
+            }
+            () = context.over.of(kind).cancelled() => Err(InvokeError::Retired {
+                component: context.component.clone(),
+            }),
+        }
     }
 }
 
@@ -215,6 +226,7 @@ fn failure(context: &Context, exchange: &Exchange, error: wasmtime::Error) -> In
                 component,
                 source: error,
             },
+            Some(InvokeError::Retired { .. }) => InvokeError::Retired { component },
             Some(_) | None => InvokeError::Instantiate {
                 component,
                 memory_refused: false,

@@ -78,6 +78,11 @@ impl Exchange {
         self.turn(true);
     }
 
+    /// All of the response's body was handed on: the component's turn, if it has anything left to do.
+    pub(super) fn handed_over(&self) {
+        self.turn(false);
+    }
+
     /// The client asks for more and there is none yet: the component's turn.
     pub(super) fn asked(&self) {
         if self.reading.load(Ordering::Relaxed) {

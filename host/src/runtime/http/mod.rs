@@ -52,8 +52,8 @@ impl HttpExport {
     /// Has the component answer `request`, which came when it `began`. `lease` is held until its work
     /// has ended. Also returns how long the response took to begin.
     ///
-    /// What needs no waiting is done in the call, so that the future, which is moved up to the connection,
-    /// holds no request.
+    /// The request is handed on in the call, so that the future, which is moved up to the connection, does
+    /// not hold it.
     ///
     /// Cancelling, before or by dropping the response's body, cancels the work of a 0.2 component.
     /// A 0.3 instance is shared: it takes no more requests and ends once it has answered the others.

@@ -6,7 +6,7 @@
 //! ```
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, ready};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant as StdInstant};
 use tokio::runtime::Handle;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
@@ -44,6 +45,8 @@ pub struct NoPlace;
 /// What a request holds until its response has left. Where it had none in time, or nobody waits for it
 /// any more, until the instance that still works for it has ended.
 pub struct Accepted {
+    /// What it is.
+    pub work: Work,
     /// Its place among the requests in progress; only held.
     pub _place: OwnedSemaphorePermit,
     /// The revision's lease.
@@ -54,8 +57,6 @@ pub struct Accepted {
 
 /// What accompanies a request to the worker that takes it.
 pub struct RequestData {
-    /// What it is. Boxed, since it is moved from hand to hand.
-    pub work: Box<Work>,
     /// How it goes.
     pub exchange: Arc<Exchange>,
     /// What it holds.
@@ -71,6 +72,11 @@ impl Exchanges {
         let mut exchanges = self.0.lock().expect("no holder of this lock panics");
         exchanges.retain(|exchange| !exchange.has_ended());
         exchanges.push(exchange);
+    }
+
+    fn forget_ended(&self) {
+        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
+        exchanges.retain(|exchange| !exchange.has_ended());
     }
 
     /// Whether anybody still wants anything of one of them.
@@ -150,7 +156,7 @@ impl Room {
 pub struct Seeker(Arc<Room>);
 
 impl Seeker {
-    /// Resolves with an offer made after this call.
+    /// Resolves with an offer that no seeker has taken yet.
     pub fn offered(&self) -> Notified<'_> {
         self.0.offers.notified()
     }
@@ -183,11 +189,6 @@ impl HandlerState for Workers {
         &self,
     ) -> wasmtime::Result<handler::Instance<InstanceState, Expiration, Worker>> {
         let context = self.instances.context().clone();
-        let over = Ends::of(context.clone(), WorkKind::Request);
-        if context.over.of(WorkKind::Request).is_cancelled() {
-            let component = context.component.clone();
-            return Err(InvokeError::Retired { component }.into());
-        }
         let work = Work {
             id: 0,
             depth: 0,
@@ -196,7 +197,14 @@ impl HandlerState for Workers {
             trace: None,
         };
         let deadline = context.limits.deadline;
-        let made = tokio::time::timeout(deadline, self.instances.try_make(work)).await;
+        let made = tokio::select! {
+            biased;
+            () = context.over.of(WorkKind::Request).cancelled() => {
+                let component = context.component.clone();
+                return Err(InvokeError::Retired { component }.into());
+            }
+            made = tokio::time::timeout(deadline, self.instances.try_make(work)) => made,
+        };
         let made = made.map_err(|_| InvokeError::Deadline {
             component: context.component.clone(),
             deadline,
@@ -213,7 +221,7 @@ impl HandlerState for Workers {
                 context: context.clone(),
                 life: life.clone(),
                 timer: None,
-                over,
+                over: Ends::of(context.clone(), WorkKind::Request),
             },
             state: Worker {
                 context,
@@ -261,9 +269,12 @@ impl WorkerState for Worker {
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         let life = self.life.clone();
         let others = life.exchanges.any_wanted();
-        store
-            .data_mut()
-            .begin_task(task, *data.work, &data.accepted.callees, others);
+        store.data_mut().begin_task(
+            task,
+            data.accepted.work.clone(),
+            &data.accepted.callees,
+            others,
+        );
         life.exchanges.add(data.exchange.clone());
         life.owed.add(data.accepted.lease.clone());
         // Whoever waits for the response waits for no longer than its deadline.
@@ -352,6 +363,7 @@ impl Expiration {
         match status {
             WorkerStatus::Idle => {
                 self.life.owed.settle();
+                exchanges.forget_ended();
                 Some(start + self.context.reuse.idle_timeout)
             }
             // A guest in a loop does not let the handler learn that its clients are gone.
@@ -387,7 +399,8 @@ impl WorkerExpiration for Expiration {
             if let (Some(timer), Some(until)) = (&mut self.timer, until)
                 && timer.deadline() <= until
             {
-                ready!(timer.as_mut().poll(cx));
+                // Also in a task that has had its turn.
+                ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             }
             let now = Instant::now();
             let Some(until) = until.filter(|until| *until > now) else {

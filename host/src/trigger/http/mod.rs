@@ -173,8 +173,8 @@ impl Server {
         .await
     }
 
-    /// Routes and leases at once, and answers when it is polled. hyper moves the future with every
-    /// request, so it holds no request and no response.
+    /// Routes at once, and answers when it is polled. hyper moves the future with every request, so it
+    /// holds no request and no response.
     fn answer(
         &self,
         request: Request<Incoming>,
