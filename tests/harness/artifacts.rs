@@ -54,6 +54,7 @@ pub fn wharf() -> &'static Path {
 }
 
 /// From here on [`wharf`] is the host as it is deployed, unless `WHARF_BINARY` names another.
+#[allow(dead_code, reason = "the figures use it")]
 pub fn deployed() {
     host("dist", &["--package", "wharf"]);
 }
