@@ -244,3 +244,51 @@ impl Drop for Waiter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_side_whose_turn_it_is_has_its_own_time() {
+        let exchange = Exchange::begun(Instant::now());
+        let after = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        let left = || exchange.due(IDLE) - Instant::now();
+        after(2).await;
+        assert_eq!(exchange.respond(), Duration::from_secs(2));
+        assert_eq!(left(), IDLE, "the component's turn");
+        after(5).await;
+        exchange.handed_on();
+        assert_eq!(left(), READER_PAUSE_MAX, "the client's");
+        after(5).await;
+        exchange.asked();
+        after(5).await;
+        exchange.asked();
+        assert_eq!(
+            left(),
+            IDLE - Duration::from_secs(5),
+            "asking again is no progress"
+        );
+        // What the component does after its body is watched from the body's end.
+        exchange.handed_over();
+        assert_eq!(left(), IDLE);
+    }
+
+    #[tokio::test]
+    async fn whoever_works_is_told_that_nobody_waits_unless_the_response_came() {
+        let now = Instant::now();
+        let (left, answered) = (Exchange::begun(now), Exchange::begun(now));
+        let working = left.clone();
+        let working = tokio::spawn(async move { working.abandoned().await });
+        tokio::task::yield_now().await;
+        drop(Waiter::new(&left));
+        working.await.expect("it is told");
+        assert!(left.has_ended());
+
+        Waiter::new(&answered).answered();
+        assert!(futures::poll!(std::pin::pin!(answered.abandoned())).is_pending());
+        assert!(!answered.has_ended());
+    }
+}

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
@@ -68,28 +68,17 @@ pub struct RequestData {
 struct Exchanges(Mutex<Vec<Arc<Exchange>>>);
 
 impl Exchanges {
-    fn add(&self, exchange: Arc<Exchange>) {
+    /// Those that have not ended; the others are forgotten.
+    fn living(&self) -> MutexGuard<'_, Vec<Arc<Exchange>>> {
         let mut exchanges = self.0.lock().expect("no holder of this lock panics");
         exchanges.retain(|exchange| !exchange.has_ended());
-        exchanges.push(exchange);
-    }
-
-    fn forget_ended(&self) {
-        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
-        exchanges.retain(|exchange| !exchange.has_ended());
+        exchanges
     }
 
     /// Whether anybody still wants anything of one of them.
     fn any_wanted(&self) -> bool {
         let exchanges = self.0.lock().expect("no holder of this lock panics");
         exchanges.iter().any(|exchange| !exchange.has_ended())
-    }
-
-    /// Those whose responses may still be on their way.
-    fn living(&self) -> Vec<Arc<Exchange>> {
-        let mut exchanges = self.0.lock().expect("no holder of this lock panics");
-        exchanges.retain(|exchange| !exchange.has_ended());
-        exchanges.clone()
     }
 
     /// When the last of those that are on their way has stalled.
@@ -275,7 +264,7 @@ impl WorkerState for Worker {
             &data.accepted.callees,
             others,
         );
-        life.exchanges.add(data.exchange.clone());
+        life.exchanges.living().push(data.exchange.clone());
         life.owed.add(data.accepted.lease.clone());
         // Whoever waits for the response waits for no longer than its deadline.
         Box::pin(async move {
@@ -314,7 +303,7 @@ impl WorkerState for Worker {
             Ok(()) | Err(_) => {}
         }
         let unfinished = if failed {
-            self.life.exchanges.living()
+            self.life.exchanges.living().clone()
         } else {
             Vec::new()
         };
@@ -363,7 +352,7 @@ impl Expiration {
         match status {
             WorkerStatus::Idle => {
                 self.life.owed.settle();
-                exchanges.forget_ended();
+                drop(exchanges.living());
                 Some(start + self.context.reuse.idle_timeout)
             }
             // A guest in a loop does not let the handler learn that its clients are gone.
